@@ -1,0 +1,1 @@
+"""Comparisons: numbers from two sets of traces."""

@@ -1,0 +1,1 @@
+"""Figures: estimates become drawing data."""

@@ -1,0 +1,165 @@
+"""The long table: one row for each trace and measure, on disk."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from cotdrift.corpus import SPOKEN, Corpus, folder_name, read_batches, trace_of
+from cotdrift.measure import Found, Measure
+from cotdrift.tokens import Batch
+
+COLUMNS: dict[str, Any] = {
+    "transcript_id": pl.String,
+    "run": pl.String,
+    "step": pl.Int64,
+    "environment": pl.String,
+    "prompt_id": pl.String,
+    "rep": pl.Int64,
+    "conditions": pl.String,
+    "measure": pl.String,
+    "version": pl.Int64,
+    "value": pl.Float64,
+    "label": pl.String,
+    "unit": pl.String,
+    "missing_reason": pl.String,
+    "quote": pl.String,
+    "start": pl.Int64,
+    "end": pl.Int64,
+    "grader": pl.String,
+    "grader_prompt_sha": pl.String,
+    "cost": pl.Float64,
+}
+"""One row a trace and measure, or a judgment. A number is finite or null; a null has its `missing_reason`."""
+
+VALUE: dict[str, Any] = {"value": pl.Float64}
+PLACE: dict[str, Any] = {"quote": pl.String, "start": pl.Int64, "end": pl.Int64}
+DOES_NOT_APPLY = "does not apply"
+WHO = ["transcript_id", "run", "step", "task_set", "task_id", "task_repeat", "reasoning_kind"]
+
+
+class Measurements:
+    """Measurements in a folder: one file for each checkpoint and pass."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def scan(self) -> pl.LazyFrame:
+        """All rows, lazily."""
+        files = sorted(self.folder.glob("*/*.parquet"))
+        return pl.scan_parquet(files, hive_partitioning=False) if files else pl.LazyFrame(schema=COLUMNS)
+
+
+def measure_corpus(
+    corpus: Corpus, measures: Iterable[Measure], into: Measurements, *, threads: int = 2, done: Callable[[int], None] = lambda _traces: None
+) -> int:
+    """Measure every checkpoint that lacks a measure, a checkpoint at a time; returns how many traces were read.
+
+    A checkpoint's rows are written at once, when all are there: a killed pass goes on with the checkpoints it had not finished.
+    A checkpoint whose files changed is measured anew.
+    """
+    asked = sorted(measures, key=lambda measure: measure.name)
+    work: list[tuple[Path, list[Path], list[Measure]]] = []
+    current = set()
+    for (run, step), files in corpus.checkpoints().items():
+        contents = hashlib.sha256("\n".join(str(file.relative_to(corpus.folder)) for file in files).encode()).hexdigest()[:16]
+        place = into.folder / f"{folder_name(run)}-{step:012d}-{contents}"
+        current.add(place)
+        measured = {name for path in place.glob("*.parquet") for name in pq.read_schema(path).metadata[b"measures"].decode().split()}
+        lacking = [measure for measure in asked if _versioned(measure) not in measured]
+        if lacking:
+            work.append((place, files, lacking))
+    for place in set(into.folder.glob("*")) - current:
+        shutil.rmtree(place)  # of files that are no longer in the corpus
+    with ThreadPoolExecutor(threads) as pool:
+        counts = pool.map(lambda job: _measure_checkpoint(*job, done=done), work)
+        return sum(counts)
+
+
+def _versioned(measure: Measure) -> str:
+    return f"{measure.name}-{measure.version}"
+
+
+def _measure_checkpoint(place: Path, files: list[Path], measures: list[Measure], *, done: Callable[[int], None]) -> int:
+    columns = [*WHO, "prompt", "answer", "reasoning", *_condition_columns(files)]
+    parts = []
+    read = 0
+    for batch in read_batches(files, columns):
+        rows = pl.DataFrame(pl.from_arrow(batch))
+        texts = Batch(rows["reasoning"])
+        raw = (rows["reasoning_kind"] == "raw").to_numpy()
+        parts.append([_column(measure, rows, texts, raw) for measure in measures])
+        read += rows.height
+        done(rows.height)
+        parts[-1].insert(0, _who(rows))
+    who = pl.concat([part[0] for part in parts])
+    frames = []
+    for position, measure in enumerate(measures, start=1):
+        found = pl.concat([part[position] for part in parts])
+        if measure.pool is not None:
+            found = found.with_columns(value=_nullable(measure.pool(found["value"].fill_null(np.nan).to_numpy())))
+        frames.append(_rows(who, found, measure))
+    place.mkdir(parents=True, exist_ok=True)
+    names = " ".join(_versioned(measure) for measure in measures)
+    finished = place / f"{hashlib.sha256(names.encode()).hexdigest()[:16]}.parquet"
+    unfinished = place / f"{finished.name}.{os.getpid()}"
+    pl.concat(frames).write_parquet(unfinished, compression="zstd", compression_level=3, metadata={"measures": names})
+    unfinished.rename(finished)
+    return read
+
+
+def _condition_columns(files: list[Path]) -> list[str]:
+    names = [set(pl.read_parquet_schema(file)) for file in files]
+    return sorted(name for name in set.intersection(*names) if name.startswith("condition_"))
+
+
+def _who(rows: pl.DataFrame) -> pl.DataFrame:
+    factors = [name for name in rows.columns if name.startswith("condition_")]
+    levels = [
+        msgspec.json.encode({name.removeprefix("condition_"): level for name, level in row.items() if level is not None}).decode()
+        for row in rows.select(factors).iter_rows(named=True)
+    ] if factors else ["{}"] * rows.height
+    return rows.select(WHO).rename({theirs: ours for theirs, ours in SPOKEN.items() if theirs in WHO}).with_columns(conditions=pl.Series(levels, dtype=pl.String))
+
+
+def _column(measure: Measure, rows: pl.DataFrame, texts: Batch, raw: NDArray[np.bool_]) -> pl.DataFrame:
+    """One measure of these traces: value, and the passage that shows it."""
+    if measure.of_batch is not None:
+        values = np.where(raw, measure.of_batch(texts), np.nan)
+        return pl.DataFrame({"value": _nullable(values)}, schema=VALUE).with_columns(_nothing(PLACE))
+    found = [_read(measure, row) if kept else (None, None, None, None) for row, kept in zip(rows.iter_rows(named=True), raw, strict=True)]
+    return pl.DataFrame(found, schema=VALUE | PLACE, orient="row")
+
+
+def _nothing(columns: Mapping[str, Any]) -> list[pl.Expr]:
+    return [pl.lit(None, dtype=dtype).alias(name) for name, dtype in columns.items()]
+
+
+def _read(measure: Measure, row: dict[str, Any]) -> tuple[float | None, str | None, int | None, int | None]:
+    trace = trace_of(row)
+    found = measure(trace)
+    if isinstance(found, Found):
+        return float(found.value), trace.reasoning[found.start : found.end][:400], found.start, found.end
+    return (None if found is None else float(found)), None, None, None
+
+
+def _nullable(values: NDArray[np.float64]) -> pl.Series:
+    return pl.Series(values, dtype=pl.Float64).fill_nan(None)
+
+
+def _rows(who: pl.DataFrame, found: pl.DataFrame, measure: Measure) -> pl.DataFrame:
+    kind = pl.col("reasoning_kind")
+    reason = pl.when(pl.col("value").is_not_null()).then(None).when(kind == "raw").then(pl.lit(DOES_NOT_APPLY)).otherwise(pl.lit("reasoning is ") + kind)
+    told = {"measure": measure.name, "version": measure.version, "unit": measure.unit}
+    frame = who.hstack(found).with_columns(missing_reason=reason, **{name: pl.lit(value) for name, value in told.items()})
+    absent = {name: dtype for name, dtype in COLUMNS.items() if name not in frame.columns}
+    return frame.with_columns(_nothing(absent)).select([pl.col(name).cast(dtype) for name, dtype in COLUMNS.items()])

@@ -1,0 +1,1 @@
+"""Measures: numbers read off a trace with no model involved."""

@@ -1,0 +1,1 @@
+"""References: what human text looks like."""
