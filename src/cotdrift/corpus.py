@@ -94,7 +94,7 @@ class Corpus:
         """The files of each run and step, in training order."""
         found: dict[tuple[str, int], list[Path]] = defaultdict(list)
         for path in self.files:
-            written = pq.read_schema(path).metadata
+            written = pq.read_metadata(path).metadata
             found[written[b"run"].decode(), int(written[b"step"])].append(path)
         return dict(sorted(found.items()))
 
@@ -243,7 +243,7 @@ def _row(trace: Trace, source: Source) -> dict[str, Any]:
         "task_set": trace.environment,
         "task_id": trace.prompt_id,
         "task_repeat": trace.rep,
-        "model": trace.model or f"{trace.run}@{trace.step}",
+        "model": trace.model,
         "message_count": len(messages),
         "messages": msgspec.json.encode([_chat_message(message, trace) for message in messages]).decode(),
         "run": trace.run,

@@ -74,7 +74,7 @@ def measure_corpus(
         contents = hashlib.sha256("\n".join(str(file.relative_to(corpus.folder)) for file in files).encode()).hexdigest()[:16]
         place = into.folder / f"{folder_name(run)}-{step:012d}-{contents}"
         current.add(place)
-        measured = {name for path in place.glob("*.parquet") for name in pq.read_schema(path).metadata[b"measures"].decode().split()}
+        measured = {name for path in place.glob("*.parquet") for name in pq.read_metadata(path).metadata[b"measures"].decode().split()}
         lacking = [measure for measure in asked if _versioned(measure) not in measured]
         if lacking:
             work.append((place, files, lacking))

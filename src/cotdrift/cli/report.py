@@ -1,0 +1,48 @@
+"""cotdrift report: one page that says how the reasoning drifted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cotdrift.cli import options
+
+
+@click.command("report")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--into", type=click.Path(path_type=Path), help="The study to make of FILES.  [default: cotdrift-study]")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Where the page goes.  [default: report.html in the study]")
+@click.option("--watch", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A watch-list of your own: a term a line.")
+@options.reading
+@options.seed
+@options.as_json
+def command(files: tuple[Path, ...], into: Path | None, output: Path | None, watch: Path | None, seed: int, as_json: bool, **told: Any) -> None:
+    """Write the report of a study, or of FILES in one go: ingest, measure, compare, write.
+
+    The page is one file that opens in any browser without a network.
+    """
+    from cotdrift.study import Study
+
+    rejected = 0
+    if len(files) == 1 and Study.is_one(files[0]):
+        study = Study.open(files[0])
+    else:
+        study = Study.make(into or Path("cotdrift-study"))
+        ingested = study.ingest(files, options.make_reading(**told))
+        rejected = sum(source.rejected for source in ingested)
+    from cotdrift.findings import find
+    from cotdrift.report import write_report
+
+    findings = find(study, watch=watch, seed=seed)
+    page = write_report(findings, output or study.folder / "report.html")
+    if as_json:
+        options.print_json({"report": str(page), "study": str(study.folder), "sentences": findings.sentences, "rejected": rejected})
+    else:
+        for sentence in findings.sentences:
+            click.echo(sentence)
+        click.echo(f"The report is {page.resolve()}")
+    if rejected:
+        click.echo(f"{rejected} records could not be read; they are kept whole in {study.rejected}.", err=True)
+        click.get_current_context().exit(3)
