@@ -1,0 +1,58 @@
+# Everything here works on a machine with Python 3.11 to 3.13 and make: `.venv` is made on first use.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+FILES ?=
+STUDY ?= demo/study
+
+.PHONY: help demo test check bench docs fix
+.DEFAULT_GOAL := help
+
+help:  ## what there is
+	@grep -hE '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z.]+):.*## /make \1\t/'
+
+.venv: $(READY)  ## an environment of its own, filled by pip
+
+$(READY): pyproject.toml constraints.txt
+	@for python in python3.13 python3.12 python3.11 python3; do \
+	  if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then echo "cotdrift needs Python 3.11, 3.12 or 3.13, and none of them is on the PATH. Install one and run make again." >&2; exit 1; fi; \
+	test -x $(BIN)/python || $$found -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
+	@touch $@
+
+demo: $(READY)  ## FILES=rollouts.jsonl: from your rollouts to a page
+ifeq ($(strip $(FILES)),)
+	@echo "Which rollouts? Give a file, or several: make demo FILES=rollouts.jsonl"
+	@echo "One line of JSON a sample, with its step, prompt and reasoning, will do; Inspect logs, parquet, CSV and trainers' dumps are read too."
+else
+	@mkdir -p $(dir $(STUDY))
+	$(BIN)/cotdrift report $(FILES) --into $(STUDY)
+	@echo
+	@echo "The page: $(STUDY)/report.html"
+	@echo "Next:  $(BIN)/cotdrift terms $(STUDY) --against start"
+	@echo "       $(BIN)/cotdrift trend $(STUDY) reasoning_words"
+	@echo "       $(BIN)/cotdrift show $(STUDY) TERM"
+endif
+
+test: $(READY)  ## the suite
+	$(BIN)/python -m pytest -q
+
+check: $(READY)  ## format, lint, types, floors, docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory docs
+
+bench: $(READY)  ## speed, against what one would write otherwise
+	$(BIN)/python -m benchmarks
+
+docs: $(READY)  ## the documentation, into site/
+	$(BIN)/zensical build --clean --strict
+
+fix: $(READY)  ## format, and mend what lint can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
