@@ -1,0 +1,93 @@
+"""Findings: all that a report says, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+from cotdrift.sentences import what_changed
+
+if TYPE_CHECKING:
+    from cotdrift.comparisons.lexical import Term
+    from cotdrift.study import Passage
+    from cotdrift.trace import Trace
+    from cotdrift.trend import Trend
+
+
+class Sampled(Struct, frozen=True, kw_only=True):
+    """What there is of one checkpoint."""
+
+    run: str
+    step: int
+    checkpoint: str = ""
+    """What the run calls it; empty when it has no name but its step."""
+    traces: int
+    prompts: int
+    words: int
+    """In the raw reasoning of these traces."""
+    set_aside: int
+    """Traces whose reasoning is not measured as reasoning: a summary, redacted, or none."""
+    truncated: int = 0
+    environments: dict[str, int] = {}
+    """Traces by environment."""
+
+
+class Exclusion(Struct, frozen=True, kw_only=True):
+    """Traces, or values of them, that a number on the page does not rest on, and why."""
+
+    run: str
+    step: int | None
+    """None when the reason holds for no one checkpoint."""
+    kind: Literal["set aside", "missing", "rejected"]
+    """Whole traces left out by their kind; values that could not be had; records that could not be read."""
+    reason: str
+    measure: str = ""
+    """Which measure lacks the value; empty when all do."""
+    traces: int
+
+
+class Passages(Struct, frozen=True, kw_only=True):
+    """One term's uses in one run, early beside late."""
+
+    term: str
+    run: str
+    early: Sequence[Passage]
+    late: Sequence[Passage]
+
+
+class Findings(Struct, frozen=True, kw_only=True, dict=True):
+    """All that a report says. Nothing here is computed when the page is written but its sentences."""
+
+    title: str
+    created: str
+    """When, as ISO 8601."""
+    sampled: Sequence[Sampled]
+    """One entry a checkpoint."""
+    trends: Sequence[Trend] = ()
+    """Surface measures and outcomes: an entry a run and measure."""
+    measures: dict[str, str] = {}
+    """What each of those measures is, in one line."""
+    environments: dict[str, Sequence[Trend]] = {}
+    """The same measures within each environment; empty when there is only one."""
+    terms: dict[str, Sequence[Term]] = {}
+    """Words and watched terms, by what they are held against: `start`, `human`, `answers`."""
+    term_trends: Sequence[Trend] = ()
+    """The terms worth a curve; the trend's measure is the term."""
+    passages: Sequence[Passages] = ()
+    traces: Sequence[Trace] = ()
+    """The whole traces behind the passages."""
+    exclusions: Sequence[Exclusion] = ()
+    rejected: int = 0
+    """Records that could not be read as traces."""
+    warnings: Sequence[str] = ()
+    methods: Sequence[str] = ()
+    """How the numbers were made, a paragraph each."""
+    versions: dict[str, str] = {}
+
+    @cached_property
+    def sentences(self) -> tuple[str, ...]:
+        """What changed, in sentences with numbers, the largest change first."""
+        return what_changed(self)
