@@ -132,20 +132,26 @@ def rate(
     `design_effect` widens the bound for a word that never occurred; None takes the traces per prompt, the most it can be when a word stands
     in all of a prompt's traces or in none.
     """
-    sums = Sums.of(counts, prompts, exposure=exposure).sampled
+    return rate_of(Sums.of(counts, prompts, exposure=np.asarray(exposure, np.float64) / per), design_effect=design_effect, level=level)
+
+
+def rate_of(sums: Sums, *, design_effect: float | None = None, missing: int = 0, level: float = 0.95) -> Estimate:
+    """The rate per one of what the counts are divided by, from what each prompt's traces add up to."""
+    sums = sums.sampled
     total, words, n = float(sums.total.sum()), float(sums.size.sum()), len(sums.size)
-    made = partial(Estimate, traces=int(sums.traces.sum()), prompts=n, level=level)
+    made = partial(Estimate, traces=int(sums.traces.sum()), prompts=n, missing=missing, level=level)
     if not n:
         return made(value=None, method="no words")
     value = total / words
     if not total:
         effect = design_effect or float(sums.traces @ sums.traces / sums.traces.sum())
-        high = -np.log((1 - level) / 2) * effect / words * per
-        return made(value=0.0, low=0.0, high=float(high), method=f"rate; exact bound for none seen, design effect {effect:.1f}")
+        high = float(-np.log((1 - level) / 2) * effect / words)
+        return made(value=0.0, low=0.0, high=high, method=f"rate; exact bound for none seen, design effect {effect:.1f}")
     if n == 1:
-        return made(value=value * per, method="rate; one prompt, so no interval")
-    factor = _factor(value, _variance(sums, value) or value / words, n - 1, level)  # no spread at all: Poisson's is the least there is
-    return made(value=value * per, low=value * per / factor, high=value * per * factor, method="rate; log interval, clustered by prompt")
+        return made(value=value, method="rate; one prompt, so no interval")
+    variance = _variance(sums, value) or value / words  # no spread at all: Poisson's is the least there is
+    factor = _factor(value, variance, n - 1, level)
+    return made(value=value, low=value / factor, high=value * factor, method="rate; log interval, clustered by prompt")
 
 
 def poststratified(
@@ -173,18 +179,19 @@ def poststratified_of(
     """The post-stratified mean, from what each prompt's traces add up to; `positive` takes the interval on the log scale."""
     environment, mix = np.asarray(strata, np.int64), np.asarray(weights, np.float64)
     mix = mix / mix.sum()
-    made = partial(Estimate, traces=int(sums.traces.sum()), prompts=int((sums.size > 0).sum()), level=level)
+    inside = (mix[environment] > 0) & (sums.size > 0)
+    made = partial(Estimate, traces=int(sums.traces[inside].sum()), prompts=int(inside.sum()), level=level)
     value, parts, degrees, least = 0.0, [], [], np.inf
     for code in np.flatnonzero(mix > 0):
         part = Sums(*(column[environment == code] for column in sums)).sampled
         if not len(part.size):
             return made(value=None, method="post-stratified; an environment has no traces here")
         here = float(part.total.sum() / part.size.sum())
-        value += mix[code] * here
-        parts.append(mix[code] ** 2 * _variance(part, here) if len(part.size) > 1 else np.nan)
+        value += float(mix[code]) * here
+        parts.append(float(mix[code]) ** 2 * _variance(part, here) if len(part.size) > 1 else np.nan)
         degrees.append(len(part.size) - 1)
         effect = float(part.traces @ part.traces / part.traces.sum())
-        least = min(least, float(part.size.sum()) / effect / mix[code])
+        least = min(least, float(part.size.sum()) / effect / float(mix[code]))
     kind = f"post-stratified {'share' if share else 'rate' if positive else 'mean'}"
     if (value == 0 and (share or positive)) or (value >= 1 and share):
         gap = float(-np.log((1 - level) / 2) / least)
@@ -214,6 +221,7 @@ def paired_difference(before: Sums, after: Sums, *, level: float = 0.95, seed: i
     if not shared.any():
         return None
     differences, prompts = differences[shared], int(shared.sum())
+    differences[np.abs(differences) <= 1e-12 * np.abs(before.means[shared]).max()] = 0.0  # rounding is no difference
     value = float(differences.mean())
     made = partial(Contrast, traces=int((before.traces + after.traces)[shared].sum()), prompts=prompts, level=level)
     if prompts == 1:
@@ -253,7 +261,7 @@ def sign_flip(scores: Floats, *, draws: int = 9999, seed: int = 0) -> float | No
     if prompts < 2:
         return None
     spread = np.sqrt((scores**2).sum(axis=0))
-    scaled = np.divide(scores, spread, out=np.zeros_like(scores), where=spread > 0)
+    scaled = np.divide(scores, spread, out=np.zeros_like(scores), where=spread > 1e-9 * spread.max(initial=0.0))
     seen = float(np.abs(scaled.sum(axis=0)).max(initial=0.0)) * (1 - 1e-9)
     if exact := 2 ** (prompts - 1) <= draws:  # the last prompt need not flip: a flip of all changes no absolute value
         draws = 2 ** (prompts - 1)
