@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
-from cotdrift.sentences import what_changed
+from cotdrift.sentences import Change, what_changed
 
 if TYPE_CHECKING:
-    from cotdrift.comparisons.lexical import Term
     from cotdrift.study import Passage
     from cotdrift.trace import Trace
     from cotdrift.trend import Trend
@@ -72,8 +71,8 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """What each of those measures is, in one line."""
     environments: dict[str, Sequence[Trend]] = {}
     """The same measures within each environment; empty when there is only one."""
-    terms: dict[str, Sequence[Term]] = {}
-    """Words and watched terms, by what they are held against: `start`, `human`, `answers`."""
+    terms: dict[str, Sequence[dict[str, Any]]] = {}
+    """Words and watched terms, as `cotdrift terms --json` gives them, by what they are held against: `start`, `human`, `answers`."""
     term_trends: Sequence[Trend] = ()
     """The terms worth a curve; the trend's measure is the term."""
     passages: Sequence[Passages] = ()
@@ -88,6 +87,11 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     versions: dict[str, str] = {}
 
     @cached_property
+    def changes(self) -> tuple[Change, ...]:
+        """What changed, the surest and largest first."""
+        return what_changed(self.trends, environments=self.environments, terms=self.terms, term_trends=self.term_trends)
+
+    @property
     def sentences(self) -> tuple[str, ...]:
-        """What changed, in sentences with numbers, the largest change first."""
-        return what_changed(self)
+        """What changed, in sentences with numbers."""
+        return tuple(change.sentence for change in self.changes)

@@ -1,0 +1,273 @@
+"""What changed, in sentences with numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import floor, log10
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from cotdrift.estimate import holm
+
+if TYPE_CHECKING:
+    from cotdrift.trend import Trend
+
+MOST_MEASURES = 4
+MOST_TERMS = 5
+ALPHA = 0.05
+
+REFERENCES = {"start": "the first checkpoint", "human": "human text", "answers": "the model's own answers"}
+"""What a term's rate is held against, in a reader's words."""
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """One thing that changed, or that did not."""
+
+    sentence: str
+    run: str = ""
+    """Empty when the sentence is about all runs."""
+    measure: str = ""
+    """The measure or term whose trend shows it; empty when there is none to show."""
+
+
+def what_changed(
+    trends: Iterable[Trend],
+    *,
+    environments: Mapping[str, Sequence[Trend]],
+    terms: Mapping[str, Sequence[Mapping[str, Any]]],
+    term_trends: Iterable[Trend],
+) -> tuple[Change, ...]:
+    """The sentences a report opens with: for each run its surface, its worst environment, its words."""
+    trends, curves = list(trends), {(trend.run, trend.measure): trend for trend in term_trends}
+    runs = list(dict.fromkeys([trend.run for trend in trends] + [str(row["run"]) for rows in terms.values() for row in rows]))
+    told: list[Change] = []
+    for run in runs:
+        where = f"In {run}: " if len(runs) > 1 else ""
+        for change in [*_surface(run, trends, environments), *_words(run, terms, curves)]:
+            told.append(Change(sentence=_opened(where, change.sentence), run=run, measure=change.measure))
+    return tuple(told) or (Change(sentence="There are no two checkpoints to compare, so nothing can be said about change."),)
+
+
+def clear_changes(trends: Iterable[Trend]) -> dict[tuple[str, str], float]:
+    """The measures of each run that differ between its first and last checkpoint, with the p-value that Holm's adjustment over them gives."""
+    found: dict[tuple[str, str], float] = {}
+    by_run: dict[str, list[Trend]] = {}
+    for trend in trends:
+        if trend.contrast is not None:
+            by_run.setdefault(trend.run, []).append(trend)
+    for run, compared in by_run.items():
+        for trend, p in zip(compared, holm([trend.contrast.p if trend.contrast else None for trend in compared]), strict=True):
+            if p is not None and p < ALPHA:
+                found[run, trend.measure] = p
+    return found
+
+
+def change_in_words(trend: Trend) -> str:
+    """How far the last checkpoint is from the first, short enough to stand under a figure.
+
+    A ratio from 2 on is said as times, below as per cent; a share in percentage points; anything else in its own unit.
+    """
+    seen = trend.contrast
+    if seen is None:
+        return "nothing to compare"
+    if seen.ratio is not None and seen.ratio.value >= 2:
+        return f"{number(seen.ratio.value)} times{interval(seen.ratio.low, seen.ratio.high)}"
+    unit, value, low, high = amount(trend)
+    sign = -1 if value < 0 else 1
+    bounds = (None, None) if low is None or high is None else sorted((sign * low, sign * high))
+    return f"{number(abs(value))}{'' if unit == '%' else ' '}{unit}{interval(*bounds)}"
+
+
+def amount(trend: Trend) -> tuple[str, float, float | None, float | None]:
+    """The change from the first checkpoint to the last with its interval, and the unit it is said in."""
+    seen = trend.contrast
+    assert seen is not None
+    if seen.ratio is not None:
+        return "%", *_scaled(100, 100, seen.ratio.value, seen.ratio.low, seen.ratio.high)
+    if trend.unit.startswith("share"):
+        return "percentage points", *_scaled(100, 0, seen.value, seen.low, seen.high)
+    return trend.unit, seen.value, seen.low, seen.high
+
+
+def number(value: float) -> str:
+    """A number as one reads it.
+
+    >>> [number(value) for value in (61.2, 1315.4, 0.0123, 12.34, 443.0, 2.5e-05)]
+    ['61', '1,315', '0.012', '12', '443', '0.000025']
+    """
+    if abs(value) >= 10:
+        return f"{value:,.0f}"
+    if abs(value) >= 1:
+        return f"{value:.1f}"
+    if abs(value) >= 1e-6:
+        return f"{value:.{1 - floor(log10(abs(value)))}f}"
+    return "0" if value == 0 else f"{value:.1e}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """An interval in brackets, with the space before it; nothing when there is none."""
+    if low is None and high is None:
+        return ""
+    return f" [{'' if low is None else number(low)}, {'∞' if high is None else number(high)}]"
+
+
+def named(measure: str) -> str:
+    """A measure's name as it stands in a sentence.
+
+    >>> named("function_word_share")
+    'function word share'
+    """
+    return measure.replace("_", " ")
+
+
+def _surface(run: str, trends: Sequence[Trend], environments: Mapping[str, Sequence[Trend]]) -> list[Change]:
+    compared = [trend for trend in trends if trend.run == run and trend.contrast is not None]
+    if not compared:
+        return []
+    clear = clear_changes(compared)
+    moved = sorted((trend for trend in compared if (run, trend.measure) in clear), key=_strength)
+    told = [Change(sentence=_moved(trend), measure=trend.measure) for trend in moved[:MOST_MEASURES]]
+    if moved:
+        told += _worst_environment(moved[0], environments)
+    others = len(compared) - len(moved)
+    held = f"the other {others} show no clear difference" if moved else _nothing(compared)
+    counted = f"Of {len(compared)} surface measures and outcomes, {len(moved) or 'none'} changed clearly (Holm-adjusted p below {ALPHA:g})"
+    if others:
+        counted += f"; {held}"
+    return [*told, Change(sentence=f"{counted}.")]
+
+
+def _strength(trend: Trend) -> tuple[bool, float]:
+    """Length first, since every count per trace hangs on it; then how many half-intervals the change is from zero."""
+    seen = trend.contrast
+    assert seen is not None
+    width = (seen.high - seen.low) / 2 if seen.low is not None and seen.high is not None else 0.0
+    return trend.measure != "reasoning_words", -abs(seen.value) / width if width else 0.0
+
+
+def _moved(trend: Trend) -> str:
+    seen = trend.contrast
+    assert seen is not None
+    up = seen.value > 0
+    if trend.measure in ("reasoning_words", "reasoning_characters"):
+        subject, more = "reasoning" if trend.measure == "reasoning_words" else "reasoning in characters", "longer" if up else "shorter"
+    else:
+        subject, more = named(trend.measure), "higher" if up else "lower"
+    against = f"at step {seen.step} against step {seen.since}, on {seen.prompts:,} shared prompts"
+    if trend.onset:
+        onset = f"From step {trend.onset.step} [{trend.onset.low}, {trend.onset.high}] on, "
+        return f"{onset}{subject} is {more}: by {change_in_words(trend)} {against}."
+    return f"{subject[0].upper()}{subject[1:]} is {more}: by {change_in_words(trend)} {against}. No step can be named from which on."
+
+
+def _worst_environment(overall: Trend, environments: Mapping[str, Sequence[Trend]]) -> list[Change]:
+    within = {
+        environment: trend
+        for environment, trends in environments.items()
+        for trend in trends
+        if (trend.run, trend.measure) == (overall.run, overall.measure) and trend.contrast is not None
+    }
+    if len(within) < 2:
+        return []
+    by_change = sorted(within, key=lambda environment: amount(within[environment])[1])
+    most, least = (by_change[0], by_change[-1]) if amount(overall)[1] < 0 else (by_change[-1], by_change[0])
+    return [
+        Change(
+            sentence=f"That change is largest in {most} ({_signed(within[most])}) and smallest in {least} ({_signed(within[least])}), "
+            f"of {len(within)} environments."
+        )
+    ]
+
+
+def _signed(trend: Trend) -> str:
+    unit, value, low, high = amount(trend)
+    sign = "−" if value < 0 else "+"
+    bounds = "" if low is None or high is None else f" [{_minus(low)}, {_minus(high)}]"
+    return f"{sign}{number(abs(value))}{'' if unit == '%' else ' '}{unit}{bounds}"
+
+
+def _nothing(compared: Sequence[Trend]) -> str:
+    length = next((trend for trend in compared if trend.measure == "reasoning_words"), compared[0])
+    unit, _, low, high = amount(length)
+    if low is None or high is None:
+        return "what could have been found cannot be told from so few prompts"
+    seen = f"{_minus(low)} to {_minus(high)}{'' if unit == '%' else ' '}{unit}"
+    return f"for {named(length.measure)} the data allow a change of {seen}"
+
+
+def _words(run: str, terms: Mapping[str, Sequence[Mapping[str, Any]]], curves: Mapping[tuple[str, str], Trend]) -> list[Change]:
+    told: list[Change] = []
+    for against, every in terms.items():
+        rows = [row for row in every if row["run"] == run]
+        last = max((row["step"] for row in rows), default=None)
+        rows = [row for row in rows if row["step"] == last]
+        tested = [row for row in rows if row["family"] == "discovered" and row["p_adjusted"] is not None]
+        watched = [row for row in rows if row["family"] == "watch" and row["p_adjusted"] is not None]
+        if against == "start" and (tested or watched):
+            told += [_said(row, against, curves.get((run, row["term"]))) for row in _foremost([*tested, *watched])[:MOST_TERMS]]
+            told.append(Change(sentence=_tested(tested, watched)))
+        elif found := _foremost(watched or tested)[:3]:
+            names = ", ".join(f"“{row['term']}” {_times(row)}" for row in found)
+            told.append(Change(sentence=f"Against {REFERENCES.get(against, against)}, step {last} stands out by {names}."))
+    return told
+
+
+def _foremost(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What is significant and not refuted by the other half of the prompts, the farthest from the reference first."""
+    found = [row for row in rows if row["p_adjusted"] < ALPHA and row.get("confirmed") is not False]
+    unique = {row["term"]: row for row in sorted(found, key=lambda row: row["family"] == "watch")}
+    return sorted(unique.values(), key=lambda row: -abs(row.get("z") or 0.0))
+
+
+def _tested(tested: Sequence[Mapping[str, Any]], watched: Sequence[Mapping[str, Any]]) -> str:
+    changed = [row for row in tested if row["p_adjusted"] < ALPHA]
+    held = sum(row.get("confirmed") is True for row in changed)
+    parts = []
+    if tested:
+        kept = f", and {held or 'none'} of them did so in both halves of the prompts" if changed else ""
+        parts.append(
+            f"Of {len(tested):,} words tested, {len(changed) or 'none'} changed their rate (Benjamini-Hochberg at {ALPHA:.0%}){kept}"
+        )
+    if watched:
+        moved = sum(row["p_adjusted"] < ALPHA for row in watched)
+        parts.append(f"of {len(watched)} watched terms, {moved or 'none'} did (Holm)")
+    sentence = "; ".join(parts)
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def _said(row: Mapping[str, Any], against: str, curve: Trend | None) -> Change:
+    since = f"From step {curve.onset.step} [{curve.onset.low}, {curve.onset.high}] on, " if curve is not None and curve.onset else ""
+    rate = f"{number(row['rate'])} per million words against {number(row['reference'])} at {REFERENCES[against]}"
+    share = f", in {row['prompt_share']:.0%} of prompts" if row.get("prompt_share") is not None else ""
+    return Change(
+        sentence=f"{since}“{row['term']}” is said {_times(row)}: {rate}{share}.", measure=row["term"] if curve is not None else ""
+    )
+
+
+def _times(row: Mapping[str, Any]) -> str:
+    ratio, low, high = row["ratio"], row["low"], row["high"]
+    if ratio is None:
+        return "where it never was" + (f" (at least {number(low)} times as often)" if low else "")
+    if ratio == 0:
+        return "no longer at all"
+    if ratio < 1:
+        return f"{number(100 * (1 - ratio))}% less often" + (
+            "" if low is None or high is None else interval(100 * (1 - high), 100 * (1 - low))
+        )
+    return f"{number(ratio)} times as often{interval(low, high)}"
+
+
+def _opened(where: str, sentence: str) -> str:
+    if not where:
+        return sentence
+    first = sentence.split(" ", 1)[0]
+    return where + (sentence if first.startswith("“") else sentence[0].lower() + sentence[1:])
+
+
+def _scaled(scale: float, shift: float, *numbers: float | None) -> tuple[Any, ...]:
+    return tuple(None if value is None else scale * value - shift for value in numbers)
+
+
+def _minus(value: float) -> str:
+    return f"{'−' if value < 0 else '+' if value > 0 else ''}{number(abs(value))}"
