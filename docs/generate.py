@@ -11,8 +11,8 @@ from cotdrift.measure import Measure
 from cotdrift.shelf import collect
 
 HERE = Path(__file__).parent
-BEGINS = """Numbers read off a trace's raw reasoning with no model involved. Each is computed for every trace, and checkpoints are compared by
-the trend over their means. The version goes up when the same trace would now give another number."""
+BEGINS = """Numbers read off the raw reasoning of a trace with no model involved. Each is computed for every trace, and checkpoints are
+compared by the trend over their means. A version goes up when the same trace would now give another number."""
 
 
 def pages() -> dict[str, str]:
