@@ -41,6 +41,7 @@ def decode(data, at, stop):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def kind_of(code, kinds):  # type: ignore[no-untyped-def]
+    """What a code point is to a word."""
     if 0 <= code < TABLED:
         return np.int64(kinds[code])
     return MARK if 0xE0100 <= code < 0xE01F0 else SEPARATOR
@@ -114,7 +115,7 @@ def split(data, offsets, small, kinds, lower, keys, slots, pool_ends, pool, know
                     break
                 code, width = decode(data, at, stop)
                 kind = kind_of(code, kinds)
-                if code == APOSTROPHE or code == CURLY:
+                if code in (APOSTROPHE, CURLY):
                     follows = kind_of(decode(data, at + width, stop)[0], kinds) if at + width < stop else SEPARATOR
                     if length == 0 or (follows != LETTER and follows != NUMBER):
                         break

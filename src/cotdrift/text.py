@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import numpy as np
 
@@ -38,7 +38,7 @@ ABBREVIATIONS = frozenset({"cf", "dr", "e.g", "eg", "eq", "fig", "i.e", "ie", "m
 def words(text: str, cased: bool = False) -> tuple[str, ...]:
     """The words of a text, in lower case unless `cased`.
 
-    A word is a run of letters, digits and combining marks with a letter in it; apostrophes inside it belong to it, and are written straight.
+    A word is a run of letters, digits and combining marks with a letter in it; an apostrophe inside belongs to it, and is written straight.
     Each Han, Hiragana or Katakana letter is a word of its own.
 
     >>> words("It doesn’t disclaim_it: 42 x2")
@@ -87,7 +87,7 @@ def chunks(text: str, words: int = 300) -> list[tuple[int, int]]:
     """
     starts = [start for _, start, _ in spans(text)][::words][1:]
     edges = [0, *starts, len(text)]
-    return list(zip(edges, edges[1:], strict=False)) if text else []
+    return list(pairwise(edges)) if text else []
 
 
 def loops(words: Sequence[str]) -> list[tuple[int, int, int]]:
@@ -100,12 +100,15 @@ def loops(words: Sequence[str]) -> list[tuple[int, int, int]]:
     """
     numbers = {word: number for number, word in enumerate(dict.fromkeys(words))}
     ids = np.array([numbers[word] for word in words], dtype=np.int64)
+    fours = ids[3:] + 65_537 * (
+        ids[2:-1] + 65_537 * (ids[1:-2] + 65_537 * ids[:-3])
+    )  # most periods repeat no four words, and are soon done
     found: list[tuple[int, int, int]] = []
     for period in range(1, min(LONGEST_PERIOD, len(ids) // LEAST_COPIES) + 1):
-        differs = np.flatnonzero(ids[period:] != ids[:-period])
-        edges = np.concatenate(([-1], differs, [len(ids) - period]))
-        repeated = np.diff(edges) - 1
-        for run in np.flatnonzero(repeated >= max(LEAST_LOOPED, (LEAST_COPIES - 1) * period)):
+        if not (fours[period:] == fours[:-period]).any():
+            continue
+        edges = np.concatenate(([-1], np.flatnonzero(ids[period:] != ids[:-period]), [len(ids) - period]))
+        for run in np.flatnonzero(np.diff(edges) > max(LEAST_LOOPED, (LEAST_COPIES - 1) * period)):
             start, end = int(edges[run]) + 1, int(edges[run + 1]) + period
             if not any(first <= start and end <= last for first, last, _ in found):
                 found.append((start, end, period))
@@ -159,7 +162,8 @@ def _word_unicode() -> re.Pattern[str]:
     solo = "".join(_range(*block) for block in SOLO_BLOCKS)
     mark = "".join(_range(*block) for block in _blocks(marks()))
     ascii_part, other = "[A-Za-z0-9]+", rf"[^\W_{solo}]+"
-    run = rf"(?:{ascii_part}|{other})(?:{ascii_part}|(?![\0-\x7f])(?:{other}|[{mark}]+))*"  # most of a text is ASCII: the large sets are tried last
+    rest = rf"(?:{ascii_part}|(?![\0-\x7f])(?:{other}|[{mark}]+))*"  # most of a text is ASCII: the large sets are tried last
+    run = rf"(?:{ascii_part}|{other}){rest}"
     return re.compile(rf"{run}(?:'{run})*|[{solo}]")
 
 

@@ -141,7 +141,7 @@ class Batch:
         return self._loops[0]
 
     def longest_loop(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Each text's longest loop: where it begins and ends, in characters, and how many words it has; -1, -1 and 0 where there is none."""
+        """Each text's longest loop: where it begins and ends, in characters, and its number of words; -1, -1 and 0 where there is none."""
         first, last, _ = self._loops[1].T
         there = last > 0
         begin = self.tokens.offsets[:-1]
@@ -156,7 +156,7 @@ class Batch:
         return shares
 
     def mattr(self, window: int = 50) -> NDArray[np.float64]:
-        """Mean share of different words over all windows of so many words; NaN with fewer words than that, as a shorter window counts differently."""
+        """Mean share of different words over all windows of so many words; NaN with fewer words, as shorter windows have higher shares."""
         means: NDArray[np.float64] = kernels.moving_variety(self.tokens.ids, self.tokens.offsets, window, len(self.vocabulary))
         return means
 
@@ -164,7 +164,7 @@ class Batch:
 class Counts:
     """How often each word is said, for each group of texts: how often in all and outside loops, and in how many texts.
 
-    A group is a whole number from 0 on that whoever adds the texts chose. Room is taken by the pairs of group and word that there are, not by the texts.
+    A group is a whole number from 0 on, chosen by whoever adds the texts. Memory grows with the pairs of group and word, not with the text.
     """
 
     def __init__(self) -> None:
