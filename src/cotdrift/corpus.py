@@ -5,14 +5,13 @@ import os
 import shutil
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 
 import msgspec
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cotdrift.errors import UnknownName
@@ -72,6 +71,26 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     """When, in nanoseconds since 1970: of several readings of one path the last counts."""
 
 
+class Checkpoint(NamedTuple):
+    """The files that hold the traces of one run and step."""
+
+    run: str
+    step: int
+    files: tuple[Path, ...]
+
+    @property
+    def name(self) -> str:
+        """A folder name for what is derived from these files: another one when the files change."""
+        contents = "\n".join(f"{path.parts[-3]}/{path.name}" for path in self.files)
+        return f"{folder_name(self.run)}-{self.step:012d}-{hashlib.sha256(contents.encode()).hexdigest()[:16]}"
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """The rows, some thousand at a time."""
+        for path in self.files:
+            for batch in pq.ParquetFile(path).iter_batches(batch_size=ROWS_A_GROUP, columns=list(columns)):
+                yield pl.DataFrame(pl.from_arrow(batch))
+
+
 class Corpus:
     """Traces in a folder: one folder a source, in it a file for each run and step."""
 
@@ -90,13 +109,20 @@ class Corpus:
         """Every parquet file, in a fixed order."""
         return sorted(path for source in self.sources for path in (self.folder / source.key).glob("*/*.parquet"))
 
-    def checkpoints(self) -> dict[tuple[str, int], list[Path]]:
+    def checkpoints(self) -> list[Checkpoint]:
         """The files of each run and step, in training order."""
         found: dict[tuple[str, int], list[Path]] = defaultdict(list)
         for path in self.files:
             written = pq.read_metadata(path).metadata
             found[written[b"run"].decode(), int(written[b"step"])].append(path)
-        return dict(sorted(found.items()))
+        return [Checkpoint(run, step, tuple(files)) for (run, step), files in sorted(found.items())]
+
+    def missing(self, folder: Path, lacks: Callable[[Path, Checkpoint], bool]) -> list[Checkpoint]:
+        """The checkpoints of which a folder of derived data, one folder a checkpoint, lacks something; what stems from files no longer here is cleared away."""
+        checkpoints = self.checkpoints()
+        for left in {path.name for path in folder.glob("*")} - {checkpoint.name for checkpoint in checkpoints}:
+            shutil.rmtree(folder / left)
+        return [checkpoint for checkpoint in checkpoints if lacks(folder / checkpoint.name, checkpoint)]
 
     def scan(self, *, run: str | None = None) -> pl.LazyFrame:
         """All traces, lazily, under the names of the words we use (`environment`, `prompt_id`, `rep`)."""
@@ -126,12 +152,6 @@ class Corpus:
         if not row.height:
             raise UnknownName("trace", transcript_id, self.scan().select("transcript_id").head(5).collect()["transcript_id"])
         return trace_of(row.rename({ours: theirs for theirs, ours in SPOKEN.items()}).row(0, named=True))
-
-
-def read_batches(files: list[Path], columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """The rows of these files, some thousand at a time."""
-    for path in files:
-        yield from pq.ParquetFile(path).iter_batches(batch_size=ROWS_A_GROUP, columns=columns)
 
 
 class SourceWriter:

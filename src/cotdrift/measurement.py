@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +13,7 @@ import polars as pl
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cotdrift.corpus import SPOKEN, Corpus, folder_name, read_batches, trace_of
+from cotdrift.corpus import SPOKEN, Checkpoint, Corpus, trace_of
 from cotdrift.measure import Found, Measure
 from cotdrift.tokens import Batch
 
@@ -68,56 +67,53 @@ def measure_corpus(
     A checkpoint whose files changed is measured anew.
     """
     asked = sorted(measures, key=lambda measure: measure.name)
-    work: list[tuple[Path, list[Path], list[Measure]]] = []
-    current = set()
-    for (run, step), files in corpus.checkpoints().items():
-        contents = hashlib.sha256("\n".join(str(file.relative_to(corpus.folder)) for file in files).encode()).hexdigest()[:16]
-        place = into.folder / f"{folder_name(run)}-{step:012d}-{contents}"
-        current.add(place)
+
+    def lacking(place: Path) -> list[Measure]:
         measured = {name for path in place.glob("*.parquet") for name in pq.read_metadata(path).metadata[b"measures"].decode().split()}
-        lacking = [measure for measure in asked if _versioned(measure) not in measured]
-        if lacking:
-            work.append((place, files, lacking))
-    for place in set(into.folder.glob("*")) - current:
-        shutil.rmtree(place)  # of files that are no longer in the corpus
+        return [measure for measure in asked if _versioned(measure) not in measured]
+
+    def measure_one(checkpoint: Checkpoint) -> int:
+        place = into.folder / checkpoint.name
+        return _measure_checkpoint(checkpoint, lacking(place), place, done=done)
+
     with ThreadPoolExecutor(threads) as pool:
-        counts = pool.map(lambda job: _measure_checkpoint(*job, done=done), work)
-        return sum(counts)
+        return sum(pool.map(measure_one, corpus.missing(into.folder, lambda place, _: bool(lacking(place)))))
+
+
+def write_whole(frame: pl.DataFrame, path: Path, metadata: dict[str, str]) -> None:
+    """Write a parquet file so that it is there entirely or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
+    frame.write_parquet(unfinished, compression="zstd", compression_level=3, metadata=metadata)
+    unfinished.rename(path)
 
 
 def _versioned(measure: Measure) -> str:
     return f"{measure.name}-{measure.version}"
 
 
-def _measure_checkpoint(place: Path, files: list[Path], measures: list[Measure], *, done: Callable[[int], None]) -> int:
-    columns = [*WHO, "prompt", "answer", "reasoning", *_condition_columns(files)]
-    parts = []
-    read = 0
-    for batch in read_batches(files, columns):
-        rows = pl.DataFrame(pl.from_arrow(batch))
+def _measure_checkpoint(checkpoint: Checkpoint, measures: list[Measure], place: Path, *, done: Callable[[int], None]) -> int:
+    parts: list[list[pl.DataFrame]] = []
+    who: list[pl.DataFrame] = []
+    for rows in checkpoint.batches([*WHO, "prompt", "answer", "reasoning", *_condition_columns(checkpoint.files)]):
         texts = Batch(rows["reasoning"])
         raw = (rows["reasoning_kind"] == "raw").to_numpy()
         parts.append([_column(measure, rows, texts, raw) for measure in measures])
-        read += rows.height
+        who.append(_who(rows))
         done(rows.height)
-        parts[-1].insert(0, _who(rows))
-    who = pl.concat([part[0] for part in parts])
+    everyone = pl.concat(who)
     frames = []
-    for position, measure in enumerate(measures, start=1):
-        found = pl.concat([part[position] for part in parts])
+    for measure, columns in zip(measures, zip(*parts, strict=True), strict=True):
+        found = pl.concat(columns)
         if measure.pool is not None:
             found = found.with_columns(value=_nullable(measure.pool(found["value"].fill_null(np.nan).to_numpy())))
-        frames.append(_rows(who, found, measure))
-    place.mkdir(parents=True, exist_ok=True)
+        frames.append(_rows(everyone, found, measure))
     names = " ".join(_versioned(measure) for measure in measures)
-    finished = place / f"{hashlib.sha256(names.encode()).hexdigest()[:16]}.parquet"
-    unfinished = place / f"{finished.name}.{os.getpid()}"
-    pl.concat(frames).write_parquet(unfinished, compression="zstd", compression_level=3, metadata={"measures": names})
-    unfinished.rename(finished)
-    return read
+    write_whole(pl.concat(frames), place / f"{hashlib.sha256(names.encode()).hexdigest()[:16]}.parquet", {"measures": names})
+    return everyone.height
 
 
-def _condition_columns(files: list[Path]) -> list[str]:
+def _condition_columns(files: Iterable[Path]) -> list[str]:
     names = [set(pl.read_parquet_schema(file)) for file in files]
     return sorted(name for name in set.intersection(*names) if name.startswith("condition_"))
 

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import os
-import shutil
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 import msgspec
 import polars as pl
 from tqdm import tqdm
 
-from cotdrift.comparisons.lexical import Term, concordance, terms, watch_list
-from cotdrift.corpus import Corpus
+from cotdrift.comparison import Counts
+from cotdrift.comparisons.lexical import Term, concordance, count_terms, terms, watch_list
+from cotdrift.corpus import SPOKEN, Checkpoint, Corpus
 from cotdrift.errors import InputError, NotEnough, UnknownName
 from cotdrift.format import Reading
 from cotdrift.formats import find_sources, identify
 from cotdrift.ingest import Ingested, ingest_file, rejected_records
 from cotdrift.measure import Measure
 from cotdrift.measurement import Measurements, measure_corpus
+from cotdrift.references.human import human
 from cotdrift.shelf import collect
+from cotdrift.tokens import Batch
 from cotdrift.trend import Trend, trend_of
-from cotdrift.wordcount import WordCounts
+from cotdrift.wordcount import Said, WordCounts, count_corpus
 
 if TYPE_CHECKING:
     from cotdrift.trace import Trace
 
 Against = Literal["start", "human", "answers"]
+WHO = ["transcript_id", "run", "checkpoint", "step", "environment", "prompt_id"]
 
 
 class Passage(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +45,24 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
     before: str
     hit: str
     after: str
+
+
+class Values(NamedTuple):
+    """One measure, outcome or term of every trace of a study."""
+
+    measure: str
+    unit: str
+    version: int
+    frame: pl.DataFrame
+    """A row a trace: transcript_id, run, checkpoint, step, environment, prompt_id, value (null where there is none) and missing_reason; for a
+    term the value is its uses, and exposure the words of the reasoning, in millions."""
+
+    def trend(self, run: str, *, environment: str | None = None, seed: int = 0) -> Trend:
+        """The trend over the steps of one run, in one environment or all."""
+        frame = self.frame.filter(pl.col("run") == run)
+        if environment is not None:
+            frame = frame.filter(pl.col("environment") == environment)
+        return trend_of(frame, run=run, measure=self.measure, unit=self.unit, version=self.version, seed=seed)
 
 
 class Study:
@@ -71,7 +94,7 @@ class Study:
             if study.folder.exists() and (not study.folder.is_dir() or any(study.folder.iterdir())):
                 raise InputError(f"{folder}: this is no study, and not empty. Name a new folder, or an existing study.")
             study.folder.mkdir(parents=True, exist_ok=True)
-            (study.folder / "study.json").write_bytes(msgspec.json.format(msgspec.json.encode({"cotdrift": version()})))
+            (study.folder / "study.json").write_bytes(msgspec.json.format(msgspec.json.encode({"cotdrift": _version()})))
         return study
 
     @property
@@ -82,11 +105,13 @@ class Study:
     def ingest(self, paths: Iterable[Path | str], reading: Reading | None = None) -> list[Ingested]:
         """Read files, or folders of them, into the study."""
         done = []
-        with _progress("reading", unit=" traces") as step:
+        with _progress("reading") as step:
             for path in find_sources([Path(path) for path in paths]):
                 done.append(ingest_file(self.corpus, path, identify(path), reading or Reading(), done=step))
-        with _atomically(self.rejected) as unfinished, unfinished.open("wb") as kept:
+        unfinished = self.rejected.with_name(f"{self.rejected.name}.{os.getpid()}")
+        with unfinished.open("wb") as kept:
             kept.writelines(rejected_records(self.corpus))
+        unfinished.rename(self.rejected)
         if not self.rejected.stat().st_size:
             self.rejected.unlink()
         return done
@@ -101,18 +126,19 @@ class Study:
 
     def measure(self, *names: str) -> int:
         """Measure every trace by what it lacks; returns how many traces were read."""
-        with _progress("measuring", unit=" traces") as step:
+        with _progress("measuring") as step:
             return measure_corpus(self.corpus, self.measures(*names).values(), self.measurements, threads=os.cpu_count() or 1, done=step)
 
     @property
-    def runs(self) -> dict[str, list[int]]:
-        """The steps of each run, in order."""
-        found: dict[str, list[int]] = {}
-        for run, step in self.corpus.checkpoints():
-            found.setdefault(run, []).append(step)
+    def runs(self) -> dict[str, list[Checkpoint]]:
+        """The checkpoints of each run, in training order."""
+        found: dict[str, list[Checkpoint]] = {}
+        for checkpoint in self.corpus.checkpoints():
+            found.setdefault(checkpoint.run, []).append(checkpoint)
         return found
 
-    def _chosen(self, run: str | None) -> dict[str, list[int]]:
+    def chosen(self, run: str | None = None) -> dict[str, list[Checkpoint]]:
+        """One run, or all of them; there is at least one."""
         runs = self.runs
         if not runs:
             raise NotEnough(f"{self.folder}: the study holds no traces. Add some: cotdrift ingest FILES --into {self.folder}")
@@ -122,27 +148,136 @@ class Study:
             raise UnknownName("run", run, runs)
         return {run: runs[run]}
 
+    @property
     def outcomes(self) -> list[str]:
         """What the corpus knows of the behaviour of its traces."""
         return [name.removeprefix("outcome_") for name in self.corpus.scan().collect_schema().names() if name.startswith("outcome_")]
 
-    def values(self, name: str, *, term: bool = False) -> tuple[pl.LazyFrame, str]:
-        """One measure, outcome or term, a row a trace, and its unit.
-
-        Columns: transcript_id, run, checkpoint, step, environment, prompt_id, value (null where there is none) and missing_reason; for a term
-        also exposure, in million words.
-        """
-        who = ["transcript_id", "run", "checkpoint", "step", "environment", "prompt_id"]
+    def values(self, name: str, *, term: bool = False) -> Values:
+        """What a measure, an outcome or a term is for each trace; what is not measured yet is measured now."""
         if term:
-            return self._term_values(name, who), "uses per million words"
-        known = self.measures()
-        if name in known:
+            return Values(name, "uses per million words", 1, self._term_values(name))
+        measures = self.measures()
+        if name in measures:
             self.measure(name)
-            rows = self.measurements.scan().filter((pl.col("measure") == name) & (pl.col("version") == known[name].version))
-            checkpoints = self.corpus.scan().select("transcript_id", "checkpoint")
-            return rows.join(checkpoints, on="transcript_id", how="left").select(*who, "value", "missing_reason"), known[name].unit
-        if name in self.outcomes():
+            version = measures[name].version
+            rows = self.measurements.scan().filter((pl.col("measure") == name) & (pl.col("version") == version))
+            names = self.corpus.scan().select("transcript_id", "checkpoint")
+            return Values(name, measures[name].unit, version, rows.join(names, on="transcript_id").select(*WHO, "value", "missing_reason").collect())
+        if name in self.outcomes:
             value = pl.col(f"outcome_{name}")
             reason = pl.when(value.is_null()).then(pl.lit("not recorded"))
-            return self.corpus.scan().select(*who, value=value, missing_reason=reason), "outcome"
-        raise UnknownName("measure or outcome", name, [*known, *self.outcomes()])
+            return Values(name, "outcome", 1, self.corpus.scan().select(*WHO, value=value, missing_reason=reason).collect())
+        raise UnknownName("measure or outcome", name, [*measures, *self.outcomes])
+
+    def _term_values(self, text: str) -> pl.DataFrame:
+        term = Term.parse(text)
+        columns = ["transcript_id", "run", "checkpoint", "step", "task_set", "task_id", "reasoning_kind", "reasoning"]
+        raw = pl.col("reasoning_kind") == "raw"
+        parts = []
+        for checkpoint in self.corpus.checkpoints():
+            for rows in checkpoint.batches(columns):
+                batch = Batch(rows["reasoning"])
+                uses = batch.count(frozenset(term.words)) if term.in_vocabulary else count_terms(rows["reasoning"], [term])[:, 0]
+                counted = rows.rename(SPOKEN, strict=False).with_columns(value=pl.Series(uses, dtype=pl.Float64), exposure=pl.Series(batch.n_words / 1e6))
+                reason = pl.when(~raw).then(pl.lit("reasoning is ") + pl.col("reasoning_kind"))
+                parts.append(counted.select(*WHO, value=pl.when(raw).then("value"), exposure=pl.when(raw).then("exposure"), missing_reason=reason))
+        return pl.concat(parts)
+
+    def trend(self, name: str, *, run: str | None = None, term: bool = False, seed: int = 0) -> list[Trend]:
+        """How one measure, outcome or term moves over the steps of each run."""
+        runs = self.chosen(run)
+        values = self.values(name, term=term)
+        return [values.trend(chosen, seed=seed) for chosen in runs]
+
+    def count_words(self) -> None:
+        """Count the words of every checkpoint that was not counted yet."""
+        with _progress("counting words") as step:
+            count_corpus(self.corpus, self.word_counts, threads=os.cpu_count() or 1, done=step)
+
+    def terms(self, *, against: Against = "start", run: str | None = None, step: int | None = None, watch: Path | None = None, seed: int = 0) -> pl.DataFrame:
+        """Which words a checkpoint uses more, or less, than a reference does; the last checkpoint of each run, if no step is given.
+
+        Against `start`, a run of one checkpoint has nothing to compare with and gives no rows.
+        """
+        runs = self.chosen(run)
+        self.count_words()
+        watched = watch_list(watch)
+        tables = []
+        for name, checkpoints in runs.items():
+            late = _at(checkpoints, step)
+            if against == "start" and late is checkpoints[0]:
+                continue
+            focal = self._counts(late, "reasoning", watched)
+            other = human if against == "human" else self._counts(checkpoints[0], "reasoning", watched) if against == "start" else self._counts(late, "answer", watched)
+            tables.append(terms(focal, other, watch=watched, seed=seed).select(pl.lit(name).alias("run"), pl.lit(late.step).alias("step"), pl.all()))
+        if not tables:
+            raise NotEnough(f"{self.folder}: no run has two checkpoints, so nothing can be held against its start. Try --against human or --against answers.")
+        return pl.concat(tables)
+
+    def _counts(self, checkpoint: Checkpoint, said: Said, watched: Iterable[Term]) -> Counts:
+        """The counts of single words, and with them those of the watched phrases and cased terms, from which loops are not taken out."""
+        counted = self.word_counts.of(checkpoint, said)
+        others = [term for term in watched if not term.in_vocabulary]
+        if not others:
+            return counted
+        parts = []
+        for rows in checkpoint.batches(["task_set", "task_id", "reasoning_kind", said]):
+            raw = rows.filter(pl.col("reasoning_kind") == "raw")
+            uses = count_terms(raw[said], others)
+            for term, column in zip(others, uses.T, strict=True):
+                told = {"word": pl.lit(term.text), "n": pl.Series(column, dtype=pl.Int64)}
+                parts.append(raw.select(environment="task_set", prompt_id="task_id", **told).filter(pl.col("n") > 0))
+        found = pl.concat(parts).group_by("environment", "prompt_id", "word").agg(pl.col("n").sum(), kept=pl.col("n").sum(), traces=pl.len())
+        return Counts(pl.concat([counted.counts, found.select(counted.counts.columns)], how="vertical_relaxed"), counted.totals, counted.name)
+
+    def passages(self, term: str, *, run: str | None = None, limit: int = 10) -> list[Passage]:
+        """Uses of a term, one a trace: those of a run's first half, from its beginning on, then those of its second half, from its end back."""
+        wanted = Term.parse(term)
+        found = []
+        for checkpoints in self.chosen(run).values():
+            half = max(1, len(checkpoints) // 2)
+            found += self._uses(wanted, checkpoints[:half], limit)
+            found += self._uses(wanted, checkpoints[: half - 1 : -1], limit)
+        return found
+
+    def _uses(self, term: Term, checkpoints: Iterable[Checkpoint], limit: int) -> list[Passage]:
+        """The first use in each of some traces."""
+        may_hold = pl.col("reasoning").str.contains("(?i)" + re.escape(term.words[0].partition("'")[0]))  # cheap, and never wrong to say yes
+        found: list[Passage] = []
+        for checkpoint in checkpoints:
+            for rows in checkpoint.batches(["transcript_id", "reasoning_kind", "reasoning"]):
+                for transcript_id, reasoning in rows.filter((pl.col("reasoning_kind") == "raw") & may_hold).select("transcript_id", "reasoning").iter_rows():
+                    for hit in islice(concordance(reasoning, term), 1):
+                        place = {"run": checkpoint.run, "step": checkpoint.step, "transcript_id": transcript_id}
+                        found.append(Passage(**place, before=hit.before, hit=hit.hit, after=hit.after))
+                    if len(found) == limit:
+                        return found
+        return found
+
+    def find_trace(self, transcript_id: str) -> Trace | None:
+        """The trace with this id, if there is one."""
+        known = self.corpus.scan().filter(pl.col("transcript_id") == transcript_id).select("transcript_id").collect()
+        return self.corpus.trace(transcript_id) if known.height else None
+
+
+def _at(checkpoints: list[Checkpoint], step: int | None) -> Checkpoint:
+    if step is None:
+        return checkpoints[-1]
+    for checkpoint in checkpoints:
+        if checkpoint.step == step:
+            return checkpoint
+    raise UnknownName("step", str(step), [str(checkpoint.step) for checkpoint in checkpoints])
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int], None]]:
+    """A bar with a rate, for what takes longer than a second."""
+    with tqdm(desc=what, unit=" traces", delay=1, leave=False, disable=None) as bar:
+        yield lambda traces: bool(bar.update(traces)) and None
+
+
+def _version() -> str:
+    from importlib.metadata import version  # reads the installed packages: not worth it before it is asked for
+
+    return version("cotdrift")

@@ -1,0 +1,65 @@
+"""cotdrift measures how a reasoning model's chain of thought, and what the model does, drift over training."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cotdrift.corpus import Corpus
+    from cotdrift.errors import CotdriftError
+    from cotdrift.estimate import Estimate
+    from cotdrift.find import find
+    from cotdrift.format import Format, Reading
+    from cotdrift.measure import Found, Measure, measure
+    from cotdrift.report import report
+    from cotdrift.study import Study
+    from cotdrift.trace import Message, Trace
+    from cotdrift.trend import Trend
+
+_HOMES = {
+    "Corpus": "corpus",
+    "CotdriftError": "errors",
+    "Estimate": "estimate",
+    "Format": "format",
+    "Found": "measure",
+    "Measure": "measure",
+    "Message": "trace",
+    "Reading": "format",
+    "Study": "study",
+    "Trace": "trace",
+    "Trend": "trend",
+    "find": "find",
+    "measure": "measure",
+    "report": "report",
+}
+"""Where each name of the front door lives: it is imported when it is first asked for, so that `cotdrift --help` waits for nothing."""
+
+__all__ = [
+    # what was sampled
+    "Message",
+    "Trace",
+    "Format",
+    "Reading",
+    "Corpus",
+    # what is measured
+    "Measure",
+    "measure",
+    "Found",
+    # what is said of it
+    "Study",
+    "Estimate",
+    "Trend",
+    "find",
+    "report",
+    # what can go wrong
+    "CotdriftError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cotdrift' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"cotdrift.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

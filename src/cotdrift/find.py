@@ -1,0 +1,163 @@
+"""Find: what there is to say of a study, put together for its report."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, get_args
+
+import polars as pl
+
+from cotdrift.errors import NotEnough
+from cotdrift.findings import Exclusion, Findings, Passages, Sampled
+from cotdrift.sentences import clear_changes
+from cotdrift.study import Against, Study, Values
+from cotdrift.trend import Trend
+
+SHOWN_TERMS = 12
+"""How many terms of a run get a curve and passages."""
+SHOWN_ENVIRONMENTS = 12
+SHOWN_USES = 6
+"""How many uses of a term are shown, early and late each."""
+COMPARED_BY_ENVIRONMENT = 4
+"""How many measures are looked at within each environment: those that changed most surely."""
+
+
+def find(study: Study, *, watch: Path | None = None, seed: int = 0) -> Findings:
+    """Measure what is not measured yet, compare, and gather what the report says."""
+    runs = study.chosen()
+    study.measure()
+    values = {name: study.values(name) for name in [*study.measures(), *study.outcomes]}
+    trends = [of.trend(run, seed=seed) for of in values.values() for run in runs]
+    terms = _terms(study, watch, seed)
+    shown = {run: _worth_showing(run, terms) for run in runs}
+    passages = [_passages(study, term, run) for run, terms_of_run in shown.items() for term in terms_of_run]
+    ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
+    rejected = sum(source.rejected for source in study.corpus.sources)
+    return Findings(
+        title=study.folder.resolve().name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        sampled=_sampled(study),
+        trends=trends,
+        measures={name: measure.summary for name, measure in study.measures().items()},
+        environments=_by_environment(trends, values, seed),
+        terms={against: rows.to_dicts() for against, rows in terms.items()},
+        term_trends=[trend for run, names in shown.items() for name in names for trend in study.trend(name, run=run, term=True, seed=seed)],
+        passages=passages,
+        traces=[trace for trace in study.corpus.traces(*ids)] if ids else [],
+        exclusions=_exclusions(study, trends, rejected),
+        rejected=rejected,
+        warnings=_warnings(study, trends),
+        methods=METHODS,
+        versions=_versions(),
+    )
+
+
+def _terms(study: Study, watch: Path | None, seed: int) -> dict[Against, pl.DataFrame]:
+    found = {}
+    for against in get_args(Against):
+        try:
+            found[against] = study.terms(against=against, watch=watch, seed=seed)
+        except NotEnough:
+            continue  # a run of one checkpoint has no start, one without answers none of these
+    return found
+
+
+def _worth_showing(run: str, terms: dict[Against, pl.DataFrame]) -> list[str]:
+    """Terms to draw and quote: what is clear against the start, or where there is none against people, the surest first; then watched terms that are used."""
+    rows = terms.get("start", terms.get("human"))
+    if rows is None:
+        return []
+    rows = rows.filter(pl.col("run") == run).sort(pl.col("z").abs(), descending=True, nulls_last=True)
+    clear = rows.filter(pl.col("p_adjusted") < 0.05)["term"].to_list()
+    watched = rows.filter((pl.col("family") == "watch") & (pl.col("count") > 0))["term"].to_list()
+    return list(dict.fromkeys([*clear, *watched, *rows["term"].to_list()]))[:SHOWN_TERMS]
+
+
+def _passages(study: Study, term: str, run: str) -> Passages:
+    found = study.passages(term, run=run, limit=SHOWN_USES)
+    steps = [checkpoint.step for checkpoint in study.runs[run]]
+    first_late = steps[max(1, len(steps) // 2)] if len(steps) > 1 else steps[0] + 1
+    return Passages(
+        term=term, run=run, early=[use for use in found if use.step < first_late], late=[use for use in found if use.step >= first_late]
+    )
+
+
+def _by_environment(trends: Sequence[Trend], values: dict[str, Values], seed: int) -> dict[str, Sequence[Trend]]:
+    """The measures that changed most surely, within each of the largest environments."""
+    sizes = next(iter(values.values())).frame.group_by("environment").len().sort("len", "environment", descending=[True, False])
+    if sizes.height < 2:
+        return {}
+    clear = clear_changes(trends)
+    surest = list(dict.fromkeys(name for _, name in sorted(clear, key=clear.__getitem__)))[:COMPARED_BY_ENVIRONMENT]
+    compared = [trend for trend in trends if trend.measure in surest]
+    within = {environment: [values[trend.measure].trend(trend.run, environment=environment, seed=seed) for trend in compared] for environment in sizes["environment"].head(SHOWN_ENVIRONMENTS)}
+    return {environment: [trend for trend in found if trend.points] for environment, found in within.items()}
+
+
+def _sampled(study: Study) -> list[Sampled]:
+    raw = pl.col("reasoning_kind") == "raw"
+    rows = (
+        study.corpus.scan()
+        .group_by("run", "step")
+        .agg(
+            checkpoint=pl.col("checkpoint").unique().sort().str.join(", "),
+            traces=pl.len(),
+            prompts=pl.struct("environment", "prompt_id").n_unique(),
+            set_aside=(~raw).sum(),
+            truncated=pl.col("truncated").sum(),
+            environments=pl.col("environment").value_counts(sort=True),
+        )
+        .sort("run", "step")
+        .collect()
+    )
+    words = {(checkpoint.run, checkpoint.step): int(study.word_counts.of(checkpoint).totals["words"].sum()) for checkpoint in study.corpus.checkpoints()}
+    return [
+        Sampled(**(row | {"words": words[row["run"], row["step"]], "environments": {pair["environment"]: pair["count"] for pair in row["environments"]}}))
+        for row in rows.iter_rows(named=True)
+    ]
+
+
+def _exclusions(study: Study, trends: Iterable[Trend], rejected: int) -> list[Exclusion]:
+    aside = study.corpus.scan().filter(pl.col("reasoning_kind") != "raw").group_by("run", "step", "reasoning_kind").len().sort("run", "step", "reasoning_kind").collect()
+    kinds = {"summary": "its reasoning is a summary", "redacted": "its reasoning is redacted", "none": "it has no reasoning"}
+    found = [Exclusion(run=run, step=step, kind="set aside", reason=kinds[kind], traces=count) for run, step, kind, count in aside.iter_rows()]
+    for trend in trends:
+        for point in trend.points:
+            for reason, count in point.why.items():
+                if not reason.startswith("reasoning is "):
+                    found.append(Exclusion(run=trend.run, step=point.step, kind="missing", reason=reason, measure=trend.measure, traces=count))
+    if rejected:
+        found.append(Exclusion(run="", step=None, kind="rejected", reason="could not be read; kept whole in rejected.jsonl", traces=rejected))
+    return found
+
+
+def _warnings(study: Study, trends: Iterable[Trend]) -> list[str]:
+    """What a reader should know first, each thing once, with what was guessed on reading."""
+    told = [f"{trend.run}: {warning}" for trend in trends for warning in trend.warnings]
+    guessed = [guess for source in study.corpus.sources for guess in source.guessed]
+    return list(dict.fromkeys([*told, *guessed]))
+
+
+def _versions() -> dict[str, str]:
+    names = ("cotdrift", "polars", "numpy", "scipy", "statsmodels", "wordfreq", "altair")
+    return {"Python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+METHODS: tuple[Any, ...] = (
+    "The prompt is the unit. Every interval is a 95 % interval that takes the answers to one prompt as one draw; checkpoints are compared on the prompts they "
+    "share, each prompt against itself.",
+    "Rates are uses per million words. A word is a run of letters, digits and marks with inner apostrophes, in its exact form, lower-cased; numbers are no words. "
+    "A ratio's interval resamples prompts; its p-value swaps the two sides within prompts, or whole prompts between them where none are shared. Words with 20 uses "
+    "or more are adjusted by Benjamini and Hochberg; the watch-list is tested however rare its terms are, and adjusted by Holm.",
+    "Spread is Gries' DP over prompts, normalised: 0 for a word used evenly, 1 for one that lives in a single prompt. Terms are ranked by log-odds with an informative "
+    "Dirichlet prior (Monroe, Colaresi and Quinn, 2008), its variance from resampled prompts.",
+    "A loop is the same run of words three times or more in a row; what follows its first copy is left out of the rates said to be without loops.",
+    "The onset is the first checkpoint off the base the run started from, found by fitting ramps to each prompt's changes; where its interval spans most of the run, none is given.",
+    "Human text is wordfreq's English up to 2021: it says what is odd for people, not what training changed. One run is one training run: the intervals say that these "
+    "checkpoints differ on prompts like these, not that training of this kind brings it about.",
+)
+"""How the numbers are made, for the page."""
