@@ -121,7 +121,7 @@ def _joined_to_first(blocks: NDArray[np.bool_]) -> NDArray[np.bool_]:
         return joined
     joined[0] = True
     while True:
-        wider: NDArray[np.bool_] = blocks[(blocks & joined).any(axis=1)].any(axis=0)
+        wider = np.asarray(blocks[(blocks & joined).any(axis=1)].any(axis=0), np.bool_)
         if np.array_equal(wider, joined):
             return joined
         joined = wider

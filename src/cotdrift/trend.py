@@ -122,6 +122,7 @@ def trend_of(
     share = not rate and _yes_and_no(frame["value"], unit)
     grid = grid_of(cells)
     paired = event_study(cells, grid, level)
+    positive = not share and not unit.startswith("share") and float(cells.sums.total.min(initial=0.0)) >= 0
     strata = _poststratified(cells, share=share, rate=rate, level=level)
     lacking = _lacking(frame, cells.steps)
     points = []
@@ -147,7 +148,6 @@ def trend_of(
                 poststratified=strata[code],
             )
         )
-    positive = not share and not unit.startswith("share") and float(cells.sums.total.min(initial=0.0)) >= 0
     contrast = _last_against_first(cells, grid, paired, positive=positive, level=level, seed=seed)
     began, note = onset(cells, grid, level=level, resamples=resamples, seed=seed)
     return Trend(
@@ -206,12 +206,12 @@ def _lacking(frame: pl.DataFrame, steps: list[int]) -> dict[int, dict[str, int]]
 def _poststratified(cells: Cells, *, share: bool, rate: bool, level: float) -> list[Estimate | None]:
     """Every step under the run's average mix of the environments that all its steps have."""
     everywhere = _everywhere(cells)
-    if len(cells.environments) < 2 or not len(everywhere):
+    if len(everywhere) < 2:
         return [None] * len(cells.steps)
     mix = _mix(cells)[:, everywhere]
     weights = np.zeros(len(cells.environments))
     weights[everywhere] = (mix / mix.sum(axis=1, keepdims=True)).mean(axis=0)
-    told = partial(poststratified_of, strata=cells.environment, weights=weights, share=share, positive=rate, level=level)
+    told = partial(poststratified_of, strata=cells.environment, weights=weights, share=share, rate=rate, level=level)
     return [told(cells.at(code)) for code in range(len(cells.steps))]
 
 
@@ -311,15 +311,13 @@ def _warnings(frame: pl.DataFrame, cells: Cells, grid: Grid, points: list[Point]
         said.append(
             f"{prompts - shared} of {prompts} prompts are not at every checkpoint; the crude values mix what is asked with training."
         )
-    if grid.paired and both < ROUGH_PROMPTS:
+    if grid.paired and not both:
+        said.append("The first and the last checkpoint share no prompt: they are compared over the checkpoints between, if at all.")
+    elif grid.paired and both < ROUGH_PROMPTS:
         said.append(f"Only {both} prompts are shared by the first and the last checkpoint: intervals and p-values are rough.")
     elif grid.paired and both < ADVISED_PROMPTS:
         said.append(f"{both} prompts are shared by the first and the last checkpoint; {ADVISED_PROMPTS} or more are advised.")
-    somewhere = len(cells.environments) - len(_everywhere(cells))
-    if somewhere:
-        said.append(
-            f"{somewhere} of {len(cells.environments)} environments are not at every checkpoint; the post-stratified values leave them out."
-        )
+    said += _left_out(len(_everywhere(cells)), len(cells.environments))
     said += _disagreements(points)
     lost = [(point.missing + point.set_aside) / max(point.missing + point.set_aside + point.traces, 1) for point in points]
     if max(lost) - min(lost) > 0.05:
@@ -329,6 +327,13 @@ def _warnings(frame: pl.DataFrame, cells: Cells, grid: Grid, points: list[Point]
             f"{points[least].step}: the difference may be one of which traces could be measured."
         )
     return said
+
+
+def _left_out(everywhere: int, environments: int) -> list[str]:
+    if everywhere == environments:
+        return []
+    then = "the post-stratified values leave out the others" if everywhere > 1 else "too few to post-stratify by"
+    return [f"{everywhere} of {environments} environments {'is' if everywhere == 1 else 'are'} at every checkpoint: {then}."]
 
 
 def _disagreements(points: list[Point]) -> list[str]:
