@@ -1,0 +1,144 @@
+"""Permutation tests of thousands of words at once: whole prompts change sides, and all words see the same changes.
+
+The prompt is what is permuted, because what is said in answer to one prompt is not independent. Both statistics compare what a word's uses are with
+what they would be if both sides used it at one rate given the words written there, so neither mistakes longer reasoning for more of a word.
+
+Two sides that answered the same prompts are compared prompt by prompt: uses on the focal side less those expected there, which has the opposite sign
+when the sides are swapped. A swap also changes no word's sum of squares, so the sum of these is as good as studentised and the test is a matrix product.
+
+Two sides with prompts of their own exchange prompts within each environment, and the difference is studentised anew in each exchange: without that a word
+said in one prompt only would look significant whenever its side has few prompts, and a burstier side would look different for being burstier.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Blocks = Callable[[Ints], Floats]
+"""The counts of these words: a row a word, a column a prompt."""
+
+STAGES = ((2_000, 1.0), (20_000, 0.01), (100_000, 0.0005))
+"""How many exchanges a word has seen in the end, and the p so far from which on it sees more: small ones must be known well, to be adjusted for many words."""
+
+ENOUGH = 0.01
+"""Words that would be found at this adjusted p even if their own were no smaller need no further exchanges."""
+
+ROWS = 2_000
+CELLS = 4_000_000
+"""How many numbers a matrix holds at most: 16 MB."""
+
+TIE = 1e-5
+"""Sums of single-precision numbers this close, measured by the word's spread, are the same."""
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What a test says of each word."""
+
+    p: NDArray[np.float64]
+    direction: NDArray[np.int8]
+    """1 where the focal side uses the word more, -1 where it uses it less, 0 where neither."""
+
+
+def paired(focal: Blocks, other: Blocks, focal_words: Floats, other_words: Floats, *, n_words: int, seed: int) -> Tested:
+    """Swap the sides within each prompt: all ways where they are 4096 at most, else a sample of them."""
+    prompts = len(focal_words)
+    both = focal_words + other_words
+    share = np.divide(focal_words, both, out=np.full(prompts, 0.5, np.float32), where=both > 0)
+
+    def scores(words: Ints) -> Floats:
+        said = focal(words)
+        difference: Floats = said - (said + other(words)) * share
+        return difference
+
+    def beyond(signs: Floats, words: Ints) -> Ints:
+        scored = scores(words)
+        seen = np.abs(scored.sum(axis=1)) - TIE * np.sqrt((scored**2).sum(axis=1))
+        return np.count_nonzero(np.abs(scored @ signs.T) >= seen[:, None], axis=1)
+
+    direction = _by_block(n_words, prompts, lambda words: np.sign(scores(words).sum(axis=1)))
+    if prompts <= 12:
+        every = np.arange(2**prompts)[:, None] >> np.arange(prompts) & 1
+        hits = _by_block(n_words, max(prompts, 2**prompts), lambda words: beyond(np.float32(1) - 2 * every.astype(np.float32), words))
+        return Tested(hits / 2**prompts, direction.astype(np.int8))
+    p = _staged(
+        lambda rng, size: np.float32(1) - 2 * rng.integers(0, 2, (size, prompts)).astype(np.float32), beyond, n_words, prompts, seed
+    )
+    return Tested(p, direction.astype(np.int8))
+
+
+def unpaired(counts: Blocks, exposure: Floats, is_focal: NDArray[np.bool_], strata: Ints, *, n_words: int, seed: int) -> Tested:
+    """Exchange whole prompts between the sides, within strata."""
+    members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
+    prompts, total = len(exposure), float(exposure.sum())
+    within = [exposure[member] / exposure[member].sum() for member in members]
+
+    def scores(words: Ints) -> Floats:
+        said = counts(words)
+        for member, part in zip(members, within, strict=True):
+            here = said[:, member]
+            said[:, member] = here - here.sum(axis=1, keepdims=True) * part
+        return said
+
+    def studentised(sides: Floats, scored: Floats) -> Floats:
+        squares = scored**2
+        words = sides @ exposure
+        own = squares @ sides.T
+        rest = squares.sum(axis=1, keepdims=True) - own
+        error = own * (total - words) ** 2 + rest * words**2
+        sums = scored @ sides.T * total
+        result: Floats = np.divide(sums, np.sqrt(error, out=error), out=np.zeros_like(sums), where=error > 0)
+        return result
+
+    def beyond(sides: Floats, words: Ints) -> Ints:
+        scored = scores(words)
+        seen = np.abs(studentised(is_focal[None].astype(np.float32), scored))
+        return np.count_nonzero(np.abs(studentised(sides, scored)) >= seen * (1 - TIE) - TIE, axis=1)
+
+    def exchange(rng: np.random.Generator, size: int) -> Floats:
+        sides = np.empty((size, prompts), np.float32)
+        for member in members:
+            sides[:, member] = rng.permuted(np.tile(is_focal[member].astype(np.float32), (size, 1)), axis=1)
+        return sides
+
+    direction = _by_block(n_words, prompts, lambda words: np.sign(scores(words)[:, is_focal].sum(axis=1)))
+    in_prompts = _by_block(n_words, prompts, lambda words: np.count_nonzero(counts(words), axis=1))
+    p = _staged(exchange, beyond, n_words, prompts, seed)
+    return Tested(np.where(in_prompts > 1, p, 1.0), direction.astype(np.int8))  # one prompt tells of that prompt, however it falls
+
+
+def _staged(
+    draw: Callable[[np.random.Generator, int], Floats], beyond: Callable[[Floats, Ints], Ints], n_words: int, prompts: int, seed: int
+) -> NDArray[np.float64]:
+    rng = np.random.default_rng(seed)
+    hits, seen, alive = np.zeros(n_words, np.int64), np.zeros(n_words, np.int64), np.arange(n_words)
+    so_far = 0
+    for draws, below in STAGES:
+        if so_far:
+            alive = alive[1 + hits[alive] <= below * (1 + so_far)]
+            if n_words * below <= ENOUGH * len(alive):
+                break
+        if not len(alive):
+            break
+        for start in range(so_far, draws, ROWS):
+            drawn = draw(rng, min(ROWS, draws - start))
+            for block in blocks(alive, max(prompts, len(drawn))):
+                hits[block] += beyond(drawn, block)
+        seen[alive] = so_far = draws
+    result: NDArray[np.float64] = (1 + hits) / (1 + seen)
+    return result
+
+
+def blocks(words: Ints, width: int) -> Iterator[Ints]:
+    """The words a few at a time, so that a row of this width for each of them fits into memory."""
+    step = max(1, CELLS // max(width, 1))
+    return (words[start : start + step] for start in range(0, len(words), step))
+
+
+def _by_block(n_words: int, width: int, each: Callable[[Ints], NDArray[np.float32] | Ints]) -> NDArray[np.float64]:
+    found = [each(block) for block in blocks(np.arange(n_words), width)]
+    return np.concatenate(found).astype(np.float64) if found else np.zeros(0)
