@@ -207,7 +207,7 @@ def _message(said: dict[str, Any], place: int) -> tuple[Message, ReasoningKind, 
     if kind == "none":
         reply = split_reply(text)
         text, reasoning, kind, cut_off = reply.answer, reply.reasoning, reply.kind, reply.cut_off
-    calls += [_call(call) for call in said.get("tool_calls") or ()]
+    calls += [tool_call(call) for call in said.get("tool_calls") or ()]
     return Message(role="assistant", content=text, reasoning=reasoning, tool_calls=tuple(calls)), kind, cut_off
 
 
@@ -239,7 +239,7 @@ def _parts(content: Any, place: int) -> tuple[str, list[str], list[str], bool, l
         elif kind == "redacted_thinking":
             redacted = True
         elif kind == "tool_use":
-            calls.append(_call(part))
+            calls.append(tool_call(part))
         elif kind == "tool_result":
             texts.append(_parts(part.get("content"), place)[0])
     return "\n".join(text for text in texts if text), raw, summaries, redacted, calls
@@ -251,7 +251,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _call(call: Any) -> ToolCall:
+def tool_call(call: Any) -> ToolCall:
     """A tool call in any of the shapes there are; some write it as JSON text."""
     if isinstance(call, str):
         call = _arguments(call)

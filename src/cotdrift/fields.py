@@ -15,19 +15,64 @@ from cotdrift.trace import ReasoningKind, Trace
 
 NAMES: dict[str, tuple[str, ...]] = {
     "messages": ("messages", "conversation", "conversations", "chat", "transcript", "dialogue"),
-    "reasoning": tuple(
-        ["reasoning", "reasoning_content", "reasoning_text", "reasoning_trace", "thinking", "thinking_trace", "cot", "chain_of_thought", "thoughts", "thought", "trace", "rationale", "scratchpad"]
+    "reasoning": (
+        "reasoning",
+        "reasoning_content",
+        "reasoning_text",
+        "reasoning_trace",
+        "thinking",
+        "thinking_trace",
+        "cot",
+        "chain_of_thought",
+        "thoughts",
+        "thought",
+        "trace",
+        "rationale",
+        "scratchpad",
     ),
-    "answer": tuple(["response", "completion", "output", "generation", "generated_text", "model_response", "model_output", "answer", "final_answer", "final"]),
-    "prompt": tuple(["prompt", "question", "input", "problem", "instruction", "query", "user_prompt"]),
-    "prompt_id": tuple(
-        ["prompt_id", "prompt_sha", "prompt_hash", "question_id", "problem_id", "task_id", "example_id", "query_id", "item_id", "instance_id", "uid"]
+    "answer": (
+        "response",
+        "completion",
+        "output",
+        "generation",
+        "generated_text",
+        "model_response",
+        "model_output",
+        "answer",
+        "final_answer",
+        "final",
     ),
-    "step": tuple(["step", "global_step", "checkpoint_step", "training_step", "train_step", "optimizer_step", "rl_step"]),
-    "run": tuple(["run", "run_name", "run_id", "experiment", "experiment_name", "model", "model_name", "model_id"]),
+    "prompt": ("prompt", "question", "input", "problem", "instruction", "query", "user_prompt"),
+    "prompt_id": (
+        "prompt_id",
+        "prompt_sha",
+        "prompt_hash",
+        "question_id",
+        "problem_id",
+        "task_id",
+        "example_id",
+        "query_id",
+        "item_id",
+        "instance_id",
+        "uid",
+    ),
+    "step": ("step", "global_step", "checkpoint_step", "training_step", "train_step", "optimizer_step", "rl_step"),
+    "run": ("run", "run_name", "run_id", "experiment", "experiment_name", "model", "model_name", "model_id"),
     "checkpoint": ("checkpoint", "checkpoint_name", "ckpt"),
-    "environment": tuple(["environment", "env", "env_name", "env_id", "task", "task_name", "task_set", "domain", "dataset", "data_source", "benchmark"]),
-    "rep": tuple(["rep", "rollout_idx", "rollout_index", "sample_idx", "sample_index", "generation_idx", "completion_idx", "repeat", "epoch"]),
+    "environment": (
+        "environment",
+        "env",
+        "env_name",
+        "env_id",
+        "task",
+        "task_name",
+        "task_set",
+        "domain",
+        "dataset",
+        "data_source",
+        "benchmark",
+    ),
+    "rep": ("rep", "rollout_idx", "rollout_index", "sample_idx", "sample_index", "generation_idx", "completion_idx", "repeat", "epoch"),
     "model": ("model", "model_name", "model_id"),
     "truncated": ("truncated", "is_truncated", "finish_reason", "stop_reason"),
     "reasoning_kind": ("reasoning_kind",),
@@ -43,7 +88,22 @@ FITTING: dict[str, tuple[type, ...]] = {
 }
 """What a guessed field has to hold; for the others, text or a number."""
 
-OUTCOMES = frozenset(["reward", "rewards", "score", "correct", "is_correct", "accuracy", "acc", "success", "is_success", "passed", "solved", "task_completion"])
+OUTCOMES = frozenset(
+    [
+        "reward",
+        "rewards",
+        "score",
+        "correct",
+        "is_correct",
+        "accuracy",
+        "acc",
+        "success",
+        "is_success",
+        "passed",
+        "solved",
+        "task_completion",
+    ]
+)
 YES_NO = {"yes": 1.0, "true": 1.0, "correct": 1.0, "pass": 1.0, "no": 0.0, "false": 0.0, "incorrect": 0.0, "fail": 0.0}
 ENDLESS = frozenset({"nan", "inf", "-inf", "infinity", "-infinity", "+infinity", "+inf"})
 KINDS: dict[Any, ReasoningKind] = {"raw": "raw", "summary": "summary", "redacted": "redacted", "none": "none"}
@@ -103,7 +163,7 @@ class FieldMap:
         """Settle by the first records whether the file gives a step at all."""
         for record in records:
             plan = self.plan(record)
-            if "step" in plan.sources and _look_up(record, plan.sources["step"]) not in (None, ""):
+            if "step" in plan.sources and look_up(record, plan.sources["step"]) not in (None, ""):
                 self.steps_given = True
 
     def finish(self) -> None:
@@ -115,6 +175,7 @@ class FieldMap:
             )
 
     def note(self, sentence: str) -> None:
+        """Say once what was guessed."""
         if sentence not in self.noted:
             self.noted.add(sentence)
             self.where.note(f"{self.where.path.name}: {sentence}")
@@ -132,7 +193,7 @@ class FieldMap:
     def _make_plan(self, record: dict[str, Any]) -> Plan:
         if len(self.seen) < 1000:
             self.seen |= dict.fromkeys(record)
-        sources = {ours: _path(record, theirs) for ours, theirs in self.told.items() if "_" not in ours or ours in NAMES}
+        sources = {ours: path_of(record, theirs) for ours, theirs in self.told.items() if "_" not in ours or ours in NAMES}
         sources |= {ours: (theirs,) for ours, theirs in self.shape.fields.items() if ours not in sources and theirs in record}
         used = {path[0] for path in sources.values()}
         plain = {name.lower().replace("-", "_").replace(" ", "_"): name for name in reversed(record)}
@@ -159,12 +220,14 @@ class FieldMap:
             used.add(plain["id"])
             self.note(f"prompt_id is read from {plain['id']!r}")
         outcomes = [
-            (ours.removeprefix("outcome_"), _path(record, theirs), True)
+            (ours.removeprefix("outcome_"), path_of(record, theirs), True)
             for ours, theirs in self.told.items()
             if ours.startswith("outcome_")
         ]
         conditions = [
-            (ours.removeprefix("condition_"), _path(record, theirs)) for ours, theirs in self.told.items() if ours.startswith("condition_")
+            (ours.removeprefix("condition_"), path_of(record, theirs))
+            for ours, theirs in self.told.items()
+            if ours.startswith("condition_")
         ]
         used |= {path[0] for _, path, _ in outcomes} | {path[0] for _, path in conditions}
         for theirs, value in record.items():
@@ -174,7 +237,7 @@ class FieldMap:
                 outcomes.append((theirs.removeprefix("outcome_"), (theirs,), True))
             elif theirs.startswith("condition_") and len(theirs) > 10:
                 conditions.append((theirs.removeprefix("condition_"), (theirs,)))
-            elif self.shape.outcome(theirs.lower()) and (value is None or _number(value) is not None or _endless(value)):
+            elif self.shape.outcome(theirs.lower()) and (value is None or number_of(value) is not None or is_endless(value)):
                 outcomes.append((theirs, (theirs,), False))
                 if theirs not in self.shape.fields.values():
                     self.note(f"{theirs!r} is taken as an outcome")
@@ -192,11 +255,11 @@ class FieldMap:
         """The record as a trace; Unfit where it cannot be one."""
         plan = self.plan(record)
         if self.unseen:
-            self.unseen -= {ours for ours in self.unseen if _look_up(record, _path(record, self.told[ours]), missing=self) is not self}
-        given = {ours: _look_up(record, path) for ours, path in plan.sources.items()}
+            self.unseen -= {ours for ours in self.unseen if look_up(record, path_of(record, self.told[ours]), missing=self) is not self}
+        given = {ours: look_up(record, path) for ours, path in plan.sources.items()}
         prompt, context, reply, talk = self._said(given)
-        checkpoint = _name(given.get("checkpoint"), "checkpoint", "")
-        model = _name(given.get("model"), "model", "")
+        checkpoint = name_of(given.get("checkpoint"), "checkpoint", "")
+        model = name_of(given.get("model"), "model", "")
         kind = (
             KINDS.get(given.get("reasoning_kind"), reply.kind)
             if reply.reasoning or given.get("reasoning_kind") == "redacted"
@@ -206,15 +269,15 @@ class FieldMap:
             run=self._run(given.get("run")),
             step=self._step(given.get("step"), checkpoint, model),
             checkpoint=checkpoint,
-            environment=self.where.reading.environment or _name(given.get("environment"), "environment", "") or self.where.environment,
+            environment=self.where.reading.environment or name_of(given.get("environment"), "environment", "") or self.where.environment,
             prompt_id=self._prompt_id(given.get("prompt_id"), context),
-            rep=_rep(given.get("rep")),
+            rep=rep_of(given.get("rep")),
             prompt=prompt,
             reasoning=reply.reasoning,
             answer=reply.answer,
             reasoning_kind=kind,
             turns=talk.turns if talk else (),
-            conditions={name: level for name, path in plan.conditions if (level := _level(name, _look_up(record, path))) is not None},
+            conditions={name: level for name, path in plan.conditions if (level := level_of(name, look_up(record, path))) is not None},
             outcomes={
                 name: value for name, path, asked in plan.outcomes if (value := self._outcome(name, path, record, asked)) is not None
             },
@@ -256,12 +319,12 @@ class FieldMap:
                 )
             self.note("prompt_id is made from the text of the prompt")
             return hashlib.sha256(context.encode()).hexdigest()[:12]
-        return _name(given, "prompt_id", "")
+        return name_of(given, "prompt_id", "")
 
     def _run(self, given: Any) -> str:
         if self.where.reading.run is not None:
             return self.where.reading.run
-        name = _name(given, "run", "")
+        name = name_of(given, "run", "")
         return (without_step(name) or name if step_in_name(name) is not None else name) or self.where.run
 
     def _step(self, given: Any, checkpoint: str, model: str) -> int:
@@ -300,14 +363,14 @@ class FieldMap:
         return found
 
     def _outcome(self, name: str, path: tuple[str, ...], record: dict[str, Any], asked: bool) -> float | None:
-        value = _look_up(record, path)
+        value = look_up(record, path)
         if value is None or value == "":
             return None
-        number = _number(value)
-        if number is None and (asked or _endless(value)):
-            if self.shape.nan_is_missing and _endless(value):
+        number = number_of(value)
+        if number is None and (asked or is_endless(value)):
+            if self.shape.nan_is_missing and is_endless(value):
                 return None
-            what = "is not a finite number" if _endless(value) else "is neither a number nor yes or no"
+            what = "is not a finite number" if is_endless(value) else "is neither a number nor yes or no"
             raise Unfit(".".join(path), f"{str(value)[:60]!r} {what}", "Write a number, or null where there is none")
         return number
 
@@ -316,15 +379,17 @@ class FieldMap:
         return {
             name: record[name]
             for name, path, asked in plan.outcomes
-            if not asked and record[path[0]] is not None and _number(record[path[0]]) is None
+            if not asked and record[path[0]] is not None and number_of(record[path[0]]) is None
         }
 
 
-def _path(record: dict[str, Any], name: str) -> tuple[str, ...]:
+def path_of(record: dict[str, Any], name: str) -> tuple[str, ...]:
+    """A field's name, or the way down to it where the name is dotted."""
     return (name,) if name in record else tuple(name.split("."))
 
 
-def _look_up(record: dict[str, Any], path: tuple[str, ...], missing: Any = None) -> Any:
+def look_up(record: dict[str, Any], path: tuple[str, ...], missing: Any = None) -> Any:
+    """What a record holds at the end of a path."""
     value: Any = record
     for name in path:
         if not isinstance(value, dict):
@@ -374,15 +439,17 @@ def _words(value: Any, name: str) -> str:
     raise Unfit(name, f"{type(value).__name__} is no text", f"Name the field that holds the text: --map {name}=FIELD")
 
 
-def _name(value: Any, name: str, none: str) -> str:
+def name_of(value: Any, name: str, none: str) -> str:
+    """The value as a name; Unfit when it is no text and no number."""
     if value is None:
         return none
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or (_endless(value) and isinstance(value, float)):
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or (is_endless(value) and isinstance(value, float)):
         raise Unfit(name, f"{str(value)[:60]!r} is neither text nor a number", f"Name another field: --map {name}=FIELD")
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _rep(value: Any) -> int | None:
+def rep_of(value: Any) -> int | None:
+    """Which sample of its question a record is; None when it does not say."""
     if value is None or value == "":
         return None
     try:
@@ -391,7 +458,8 @@ def _rep(value: Any) -> int | None:
         raise Unfit("rep", str(fault), "A rep counts the samples of one question from 0 on; leave it out, and it is numbered") from None
 
 
-def _level(name: str, value: Any) -> str | None:
+def level_of(name: str, value: Any) -> str | None:
+    """The level of a condition as text."""
     if value is None:
         return None
     if isinstance(value, dict | list):
@@ -403,7 +471,7 @@ def _truncated(value: Any) -> bool:
     return value.lower() in CUT_OFF or value.lower() == "true" if isinstance(value, str) else bool(value)
 
 
-def _number(value: Any) -> float | None:
+def number_of(value: Any) -> float | None:
     """The value as a finite number, yes and no as 1 and 0; None when it is none."""
     if isinstance(value, int | float):
         try:
@@ -422,7 +490,7 @@ def _number(value: Any) -> float | None:
     return None
 
 
-def _endless(value: Any) -> bool:
+def is_endless(value: Any) -> bool:
     """Whether this is NaN or infinite, as a number or as text."""
     if isinstance(value, float):
         return not math.isfinite(value)

@@ -15,7 +15,41 @@ KEYWORDS = "global_?step|training_?step|steps?|checkpoint|ckpt|policy|iteration|
 NAMED_STEP = re.compile(rf"(?i)(?:^|(?<=[^a-z]))(?:{KEYWORDS})[_\-=.]?(\d{{1,15}})(?!\d)")
 AT_STEP = re.compile(r"@(?:[a-zA-Z_]*[_-])?(\d{1,15})$")
 GENERIC = frozenset(
-    ["completion", "completions", "data", "dump", "dumps", "eval", "evals", "generation", "generations", "jsonl", "log", "logs", "output", "outputs", "records", "result", "results", "rollout", "rollout_data", "rollouts", "run_default", "sample", "samples", "test", "trace", "traces", "train", "train_rollouts", "eval_rollouts", "training", "val", "valid", "validation"]
+    [
+        "completion",
+        "completions",
+        "data",
+        "dump",
+        "dumps",
+        "eval",
+        "evals",
+        "generation",
+        "generations",
+        "jsonl",
+        "log",
+        "logs",
+        "output",
+        "outputs",
+        "records",
+        "result",
+        "results",
+        "rollout",
+        "rollout_data",
+        "rollouts",
+        "run_default",
+        "sample",
+        "samples",
+        "test",
+        "trace",
+        "traces",
+        "train",
+        "train_rollouts",
+        "eval_rollouts",
+        "training",
+        "val",
+        "valid",
+        "validation",
+    ]
 )
 """Names of files and folders that say nothing of the run or the environment."""
 
