@@ -22,11 +22,12 @@ CODE = re.compile(
     r"|\$\$.+?\$\$|\\\[.+?\\\]|\\\(.+?\\\)"
     r"|\\begin\{(\w+\*?)\}.*?\\end\{\1\}"
     r"|\$(?=\S)[^$\n]{0,300}?(?<=\S)\$(?!\d)"  # as in Pandoc, so that "$5 or $10" are sums of money
-    r"|\w+://[^\s<>]+",
+    r"|https?://[^\s<>]+",
     re.DOTALL,
 )
 
-_prose_of: WeakKeyDictionary[Batch, Batch] = WeakKeyDictionary()
+_read: WeakKeyDictionary[Batch, tuple[Batch | None, NDArray[np.int64]]] = WeakKeyDictionary()
+"""What is left of each text of a batch (None: all of it), and how many characters were not."""
 
 
 def prose(text: str) -> str:
@@ -35,18 +36,12 @@ def prose(text: str) -> str:
     >>> prose("The call `len(x)` gives $n$, which costs $5 or $10.")
     'The call   gives  , which costs $5 or $10.'
     """
-    return CODE.sub(" ", text) if any(sign in text for sign in SIGNS) else text
+    return _set_apart(text)[0]
 
 
 def prose_of(batch: Batch) -> Batch:
     """The prose of each text, made once for all measures that read it."""
-    found = _prose_of.get(batch)
-    if found is None:
-        texts = [prose(text) for text in batch.texts]
-        if all(text is whole for text, whole in zip(texts, batch.texts, strict=True)):
-            return batch
-        found = _prose_of[batch] = Batch(texts)
-    return found
+    return _set_all_apart(batch)[0] or batch
 
 
 @measure(unit="share of characters")
@@ -60,16 +55,27 @@ def code_share(trace: Trace) -> float | None:
     """
     if not trace.reasoning:
         return None
-    return _code(trace.reasoning) / len(trace.reasoning)
+    return _set_apart(trace.reasoning)[1] / len(trace.reasoning)
 
 
 @code_share.batch
 def _(batch: Batch) -> NDArray[np.float64]:
     lengths = np.fromiter(map(len, batch.texts), np.int64, len(batch))
-    return share(np.fromiter(map(_code, batch.texts), np.int64, len(batch)), lengths)
+    return share(_set_all_apart(batch)[1], lengths)
 
 
-def _code(text: str) -> int:
+def _set_apart(text: str) -> tuple[str, int]:
+    """The prose, and how many characters are none."""
     if not any(sign in text for sign in SIGNS):
-        return 0
-    return sum(found.end() - found.start() for found in CODE.finditer(text))
+        return text, 0
+    left, times = CODE.subn(" ", text)
+    return left, len(text) - len(left) + times
+
+
+def _set_all_apart(batch: Batch) -> tuple[Batch | None, NDArray[np.int64]]:
+    found = _read.get(batch)
+    if found is None:
+        apart = [_set_apart(text) for text in batch.texts]
+        code = np.array([characters for _, characters in apart], dtype=np.int64)
+        found = _read[batch] = (Batch([left for left, _ in apart]) if code.any() else None, code)
+    return found

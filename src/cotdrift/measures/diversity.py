@@ -27,7 +27,7 @@ def mattr(trace: Trace) -> float | None:
         return None
     inside = Counter(said[:WINDOW])
     different = len(inside)
-    for left, entered in zip(said, said[WINDOW:]):
+    for left, entered in zip(said, said[WINDOW:], strict=False):
         inside[entered] += 1
         inside[left] -= 1
         if not inside[left]:

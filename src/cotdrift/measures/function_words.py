@@ -1,6 +1,6 @@
 """English function words: the small words that hold a sentence together.
 
-The closed classes of English grammar (Quirk et al. 1985): articles, pronouns, prepositions, conjunctions, auxiliaries, and their contractions.
+The closed classes of English grammar (Quirk et al. 1985): articles, pronouns, prepositions, conjunctions, auxiliaries, and contractions.
 """
 
 ARTICLES = "a an the this that these those some any no every each either neither both all such what which whose"
@@ -25,11 +25,9 @@ be am is are was were been being do does did done doing have has had having will
 PARTICLES = "not there here too also just only very"
 
 CONTRACTIONS = """
-i'm i've i'd i'll we're we've we'd we'll you're you've you'd you'll he's he'd he'll she's she'd she'll it's it'd it'll they're they've they'd
-they'll that's there's here's what's who's let's isn't aren't wasn't weren't don't doesn't didn't haven't hasn't hadn't won't wouldn't shan't
-shouldn't can't couldn't mightn't mustn't
+i'm i've i'd i'll we're we've we'd we'll you're you've you'd you'll he's he'd he'll she's she'd she'll it's it'd it'll they're they've
+they'd they'll that's there's here's what's who's let's isn't aren't wasn't weren't don't doesn't didn't haven't hasn't hadn't won't
+wouldn't shan't shouldn't can't couldn't mightn't mustn't
 """
 
-FUNCTION_WORDS = frozenset(
-    " ".join([ARTICLES, PRONOUNS, PREPOSITIONS, CONJUNCTIONS, AUXILIARIES, PARTICLES, CONTRACTIONS]).split(),
-)
+FUNCTION_WORDS = frozenset(" ".join([ARTICLES, PRONOUNS, PREPOSITIONS, CONJUNCTIONS, AUXILIARIES, PARTICLES, CONTRACTIONS]).split())

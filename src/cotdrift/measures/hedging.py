@@ -10,16 +10,14 @@ from cotdrift.text import words
 from cotdrift.tokens import Batch
 from cotdrift.trace import Trace
 
-HEDGES = frozenset(
-    """
-    maybe perhaps possibly probably presumably conceivably plausibly supposedly apparently seemingly arguably potentially likely unlikely
-    possible probable plausible might may could seem seems seemed appear appears appeared suggest suggests suggested guess suspect
-    doubt doubtful unsure uncertain unclear uncertainty roughly approximately somewhat fairly mostly usually often sometimes generally
-    typically tend tends
-    """.split()
-)
-"""Single words from Hyland's (2005) list of hedges, with those of reasoning aloud (maybe, unsure, guess); `would`, `assume` and `about` are left out, for
-in reasoning they mostly set up a case or a sum."""
+HYLAND = """
+apparently appear appears appeared approximately arguably conceivably could doubt doubtful fairly generally guess likely may maybe might
+mostly often perhaps plausible plausibly possible possibly potentially presumably probable probably roughly seem seems seemed seemingly
+sometimes somewhat suggest suggests suggested supposedly suspect tend tends typically uncertain uncertainty unclear unlikely unsure usually
+"""
+"""After Hyland (2005), single words only; without `would`, `assume` and `about`, which in reasoning mostly set up a case or a sum."""
+
+HEDGES = frozenset(HYLAND.split())
 
 
 @measure(unit="hedges per 100 words")

@@ -1,7 +1,7 @@
 """Rarity: words that people seldom write, or never.
 
-How often people write a word is taken from wordfreq (Speer 2022), English, as its Zipf value: the logarithm of its uses per thousand million
-words. `the` has 7.7, `muffin` 3.2, and a word that wordfreq does not list 0. Words with a digit in them are left out.
+How often people write a word is taken from wordfreq (Speer 2022), English, as its Zipf value: the logarithm of its uses in a thousand
+million words. `the` has 7.7, `muffin` 3.2, and a word that wordfreq does not list 0. Words with a digit in them are left out.
 """
 
 from collections.abc import Callable
@@ -83,5 +83,7 @@ def _share(trace: Trace, counts: Callable[[str], bool]) -> float | None:
 
 def _shares(batch: Batch, counts: Callable[[str], bool]) -> NDArray[np.float64]:
     read = prose_of(batch)
-    spelt = frozenset(filter(_spelt, read.tokens.vocabulary))
-    return share(read.count(frozenset(filter(counts, spelt))), read.count(spelt))
+    tokens = read.tokens
+    spelt = np.array([_spelt(word) for word in tokens.vocabulary], dtype=bool)
+    counted = spelt & np.array([counts(word) for word in tokens.vocabulary], dtype=bool)
+    return share(read.sums(counted[tokens.ids]), read.sums(spelt[tokens.ids]))

@@ -19,7 +19,7 @@ def repeated_ngrams(trace: Trace) -> float | None:
     0.5
     """
     said = words(trace.reasoning)
-    grams = list(zip(said, said[1:], said[2:], said[3:]))
+    grams = list(zip(said, said[1:], said[2:], said[3:], strict=False))
     return 1 - len(set(grams)) / len(grams) if grams else None
 
 
@@ -30,10 +30,24 @@ def _(batch: Batch) -> NDArray[np.float64]:
 
 @measure(unit="words")
 def longest_loop(trace: Trace) -> Found | float | None:
-    """Words inside the longest degenerate loop, 0 when there is none.
+    """Words in the longest degenerate loop, 0 when there is none.
 
     A degenerate loop is the same words standing three times or more in a row, with at least 12 words after the first copy.
 
     >>> longest_loop(Trace.example("So I check again. " + "Wait, is it even? " * 5))
-    Found(value=20, start=18, end=107)
+    Found(value=20, start=18, end=106)
     """
+    said = spans(trace.reasoning)
+    if not said:
+        return None
+    found = loops([word for word, _, _ in said])
+    if not found:
+        return 0
+    first, last, _ = max(found, key=lambda loop: loop[1] - loop[0])
+    return Found(last - first, said[first][1], said[last - 1][2])
+
+
+@longest_loop.batch
+def _(batch: Batch) -> NDArray[np.float64]:
+    _, _, lengths = batch.longest_loop()
+    return np.where(batch.n_words > 0, lengths, np.nan)

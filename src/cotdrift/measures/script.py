@@ -28,8 +28,8 @@ GREEK = ((0x0370, 0x03FF), (0x1F00, 0x1FFF))
 def non_latin_share(trace: Trace) -> float | None:
     """Share of the letters that belong to another script than Latin.
 
-    A Greek letter that stands alone is a symbol, not writing, and so are mathematical alphabets. Says nothing of other languages written in Latin
-    letters, which `function_word_share` and `unknown_word_share` see.
+    A Greek letter that stands alone is a symbol, not writing, and so are mathematical alphabets. Says nothing of other languages written in
+    Latin letters, which `function_word_share` and `unknown_word_share` see.
 
     >>> non_latin_share(Trace.example("so θ is 那么"))
     0.2857142857142857
@@ -46,7 +46,7 @@ def non_latin_share(trace: Trace) -> float | None:
 def _(batch: Batch) -> NDArray[np.float64]:
     tokens = batch.tokens
     counts = np.array([_letters(word) for word in tokens.vocabulary], dtype=np.int64).reshape(-1, 2)
-    letters, foreign = (np.diff(np.append(0, np.cumsum(count[tokens.ids]))[tokens.offsets]) for count in counts.T)
+    letters, foreign = (batch.sums(count[tokens.ids]) for count in counts.T)
     return share(foreign, letters)
 
 

@@ -10,4 +10,6 @@ def share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float
     >>> share(np.array([1, 0]), np.array([4, 0]))
     array([0.25,  nan])
     """
-    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+    shares = np.full(len(whole), np.nan)
+    np.divide(part, whole, out=shares, where=whole > 0)
+    return shares

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from cotdrift.measure import measure
 from cotdrift.measures.code import prose, prose_of
 from cotdrift.measures.function_words import FUNCTION_WORDS
+from cotdrift.measures.sentence_count import count_sentences
 from cotdrift.measures.share import share
 from cotdrift.text import sentences, words
 from cotdrift.tokens import Batch
@@ -37,17 +38,17 @@ def _(batch: Batch) -> NDArray[np.float64]:
 
 @measure(unit="words per sentence")
 def words_per_sentence(trace: Trace) -> float | None:
-    """Mean length of the prose's sentences; a line break ends one too.
+    """Mean length of the prose's sentences, of which a line break ends one unless the next line goes on in lower case.
 
     >>> words_per_sentence(Trace.example("Let me see. It is four, so far."))
     4.0
     """
     read = prose(trace.reasoning)
-    number = _sentences(read)
-    return len(words(read)) / number if number else None
+    said = words(read)
+    return len(said) / len(sentences(read)) if said else None
 
 
 @words_per_sentence.batch
 def _(batch: Batch) -> NDArray[np.float64]:
     read = prose_of(batch)
-    return share(read.n_words, np.fromiter(map(_sentences, read.texts), np.int64, len(batch)))
+    return np.where(read.n_words > 0, share(read.n_words, count_sentences(read.texts)), np.nan)

@@ -29,7 +29,8 @@ def repeated(fingerprints: NDArray[np.float64]) -> NDArray[np.float64]:
 def template_collapse(trace: Trace) -> float | None:
     """Share of traces whose words, numbers dropped, are those of another trace of the same checkpoint.
 
-    Of one trace by itself it gives the fingerprint that is compared. Several samples of one question at temperature 0 are copies for another reason.
+    Of one trace by itself it gives the fingerprint that is compared. Several samples of one question at temperature 0 are copies for
+    another reason.
 
     >>> template_collapse(Trace.example("So 2 + 2 is 4.")) == template_collapse(Trace.example("so 3 + 4 is 7"))
     True
@@ -57,7 +58,7 @@ def _word_hash(word: str) -> int:
     return int.from_bytes(blake2b(word.encode(errors="replace"), digest_size=8).digest())
 
 
-@njit(cache=True, nogil=True)  # type: ignore[misc]  # numba is not typed
+@njit(cache=True, nogil=True)
 def _fingerprints(hashes: NDArray[np.uint64], ids: NDArray[np.int32], offsets: NDArray[np.int64], factor: np.uint64) -> NDArray[np.uint64]:
     fingerprints = np.zeros(len(offsets) - 1, np.uint64)
     for text in range(len(offsets) - 1):
