@@ -1,7 +1,7 @@
 """Rarity: words that people seldom write, or never.
 
 How often people write a word is taken from wordfreq (Speer 2022), English, as its Zipf value: the logarithm of its uses in a thousand
-million words. `the` has 7.7, `muffin` 3.2, and a word that wordfreq does not list 0. Words with a digit in them are left out.
+million words. `the` has 7.7, `vantage` 3.3, and a word that wordfreq does not list 0. Words with a digit in them are left out.
 """
 
 from collections.abc import Callable
