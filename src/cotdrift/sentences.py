@@ -44,13 +44,13 @@ def what_changed(
     told: list[Change] = []
     for run in runs:
         where = f"In {run}: " if len(runs) > 1 else ""
-        for change in [*_surface(run, trends, environments), *_words(run, terms, curves)]:
-            told.append(Change(sentence=_opened(where, change.sentence), run=run, measure=change.measure))
+        found = [*_surface(run, trends, environments), *_words(run, terms, curves)]
+        told += [Change(sentence=_opened(where, change.sentence), run=run, measure=change.measure) for change in found]
     return tuple(told) or (Change(sentence="There are no two checkpoints to compare, so nothing can be said about change."),)
 
 
 def clear_changes(trends: Iterable[Trend]) -> dict[tuple[str, str], float]:
-    """The measures of each run that differ between its first and last checkpoint, with the p-value that Holm's adjustment over them gives."""
+    """The measures of each run that differ between its first and last checkpoint, each with its p-value as Holm adjusts it."""
     found: dict[tuple[str, str], float] = {}
     by_run: dict[str, list[Trend]] = {}
     for trend in trends:

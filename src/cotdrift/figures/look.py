@@ -1,0 +1,55 @@
+"""The look of every figure: quiet axes, and colours that colour-blind readers tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import altair as alt
+
+RUNS = ("#0b6399", "#c2541b", "#0e8265", "#a3528c", "#8a6d00", "#5b5f66")
+"""One colour a run, after Okabe and Ito, darkened until lines hold on white; the page swaps each for a lighter one in the dark."""
+MORE, LESS, NEITHER = "#c2541b", "#0b6399", "#a9a69e"
+INK, QUIET, RULE, PAPER = "#1d1c1a", "#6a675f", "#dedbd3", "#ffffff"
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
+
+Drawn = TypeVar("Drawn", bound="alt.TopLevelMixin")
+
+
+def dressed(chart: Drawn) -> Drawn:
+    """The chart with the look of every figure here."""
+    look: dict[str, Any] = {
+        "background": PAPER,
+        "font": FONT,
+        "view": {"stroke": None},
+        "aria": False,  # a figure is read out as its caption and its table, not as hundreds of marks
+        "axis": {
+            "domain": False,
+            "grid": True,
+            "gridColor": RULE,
+            "gridWidth": 0.7,
+            "labelColor": QUIET,
+            "labelFontSize": 11,
+            "labelPadding": 6,
+            "ticks": False,
+            "titleColor": QUIET,
+            "titleFontSize": 11,
+            "titleFontWeight": "normal",
+            "titlePadding": 8,
+        },
+        "axisX": {"grid": False, "domain": True, "domainColor": RULE, "ticks": True, "tickColor": RULE, "tickSize": 4, "labelPadding": 3},
+        "header": {"labelAnchor": "start", "labelColor": INK, "labelFontSize": 12, "labelFontWeight": "bold", "title": None},
+        "legend": {"labelColor": INK, "titleColor": QUIET, "titleFontWeight": "normal", "symbolStrokeWidth": 2},
+    }
+    return chart.configure(**look)
+
+
+def run_colours(runs: Sequence[str]) -> alt.Color:
+    """A run keeps its colour through every figure; a key is drawn only when there are several."""
+    import altair as alt  # half a second to import
+
+    names = list(dict.fromkeys(runs))
+    colours = [RUNS[place % len(RUNS)] for place in range(len(names))]
+    key = alt.Legend(title=None, orient="top") if len(names) > 1 else None
+    return alt.Color("run:N", scale=alt.Scale(domain=names, range=colours), legend=key)

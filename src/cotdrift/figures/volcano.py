@@ -1,0 +1,108 @@
+"""The volcano: how far each term's rate moved, against how evenly it is spread over the prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import log2
+from typing import TYPE_CHECKING, Any
+
+from cotdrift.figures.look import INK, LESS, MORE, NEITHER, PAPER, QUIET, dressed
+
+if TYPE_CHECKING:
+    import altair as alt
+
+ALPHA = 0.05
+WIDTH, HEIGHT = 640, 400
+MOST_LABELS = 30
+
+PLACE = (
+    "isValid(datum.ratio) ? (datum.ratio > 0 ? log(datum.ratio) : isValid(datum.high) && datum.high > 0 ? log(datum.high) : null)"
+    " : isValid(datum.low) && datum.low > 0 ? log(datum.low) : null"
+)
+MARK = "!isValid(datum.ratio) ? 'never before' : datum.ratio == 0 ? 'no longer' : datum.family == 'watch' ? 'watched' : 'other'"
+GROUP = f"isValid(datum.p_adjusted) && datum.p_adjusted < {ALPHA} ? (datum.doublings > 0 ? 'more often' : 'less often') : 'no clear change'"
+RATIOS = "datum.value == 0 ? 'same' : (datum.value > 0 ? '×' : '÷') + format(pow(2, abs(datum.value)), ',.2~f')"
+
+
+def place(row: Mapping[str, Any]) -> float | None:
+    """Where a term stands: how often its rate doubled. A term never seen before, or no longer, stands at the end of its interval."""
+    ratio, low, high = row["ratio"], row["low"], row["high"]
+    told = low if ratio is None else high if ratio == 0 else ratio
+    return log2(told) if told else None
+
+
+def label_terms(rows: Sequence[Mapping[str, Any]], *, width: int = WIDTH, height: int = HEIGHT) -> list[int]:
+    """Which terms to name in the figure without their names running into each other: 0 none, 1 where there is room, 2 also on a phone."""
+    placed = [
+        (number, where, row["spread"]) for number, row in enumerate(rows) if (where := place(row)) is not None and row["spread"] is not None
+    ]
+    labels = [0] * len(rows)
+    if not placed:
+        return labels
+    left, right = (bound(0.0, *(where for _, where, _ in placed)) for bound in (min, max))
+    span = right - left or 1.0
+    clear = [spot for spot in placed if (rows[spot[0]]["p_adjusted"] or 0.0) < ALPHA and rows[spot[0]]["p_adjusted"] is not None]
+    clear.sort(key=lambda spot: -abs(rows[spot[0]]["z"] or 0.0))
+    for level, across, most in ((2, 300, MOST_LABELS // 3), (1, width, MOST_LABELS)):
+        taken = [_box(rows[n]["term"], (where - left) / span * across, y * height) for n, where, y in clear if labels[n]]
+        for n, where, y in clear:
+            box = _box(rows[n]["term"], (where - left) / span * across, y * height)
+            if not labels[n] and len(taken) < most and box[2] <= across + 24 and not any(_overlap(box, other) for other in taken):
+                labels[n] = level
+                taken.append(box)
+    return labels
+
+
+def volcano(rows: Sequence[Mapping[str, Any]], *, width: int = WIDTH) -> alt.LayerChart:
+    """Terms of one run, step and reference. `rows` as `cotdrift terms --json` gives them, with `label` from `label_terms`."""
+    import altair as alt  # half a second to import
+
+    points = (
+        alt.Chart(alt.InlineData(values=list(rows)))
+        .transform_calculate(natural=PLACE)
+        .transform_filter("isValid(datum.natural) && isValid(datum.spread)")
+        .transform_calculate(doublings="datum.natural / LN2", mark=MARK)
+        .transform_calculate(group=GROUP)
+    )
+    x = alt.X("doublings:Q", title="rate, times the reference", axis=alt.Axis(labelExpr=RATIOS, tickCount=7, tickMinStep=1, grid=True))
+    y = alt.Y(
+        "spread:Q", title="in few prompts  ←  spread (DPnorm)  →  in all alike", scale=alt.Scale(reverse=True, domain=[0, 1], padding=6)
+    )
+    colour = alt.Color(
+        "group:N",
+        scale=alt.Scale(domain=["more often", "less often", "no clear change"], range=[MORE, LESS, NEITHER]),
+        legend=alt.Legend(title=None, orient="top"),
+    )
+    shape = alt.Shape(
+        "mark:N",
+        scale=alt.Scale(
+            domain=["other", "watched", "never before", "no longer"], range=["circle", "diamond", "triangle-right", "triangle-left"]
+        ),
+        legend=None,
+    )
+    size = alt.Size("count:Q", scale=alt.Scale(type="sqrt", range=[14, 320]), legend=None)
+    about = [
+        alt.Tooltip(f"{name}:{kind}") for name, kind in (("term", "N"), ("rate", "Q"), ("reference", "Q"), ("ratio", "Q"), ("low", "Q"))
+    ]
+    about += [alt.Tooltip(f"{name}:Q") for name in ("high", "p_adjusted", "spread", "count", "prompts")]
+    dots = points.mark_point(filled=True, opacity=0.78, stroke=PAPER, strokeWidth=0.6).encode(x, y, color=colour, shape=shape, size=size)
+    names = (
+        points.transform_filter("datum.label == 2 || (datum.label == 1 && width > 480)")
+        .mark_text(align="left", dx=7, fontSize=11.5, color=INK)
+        .encode(x, y, text="term:N")
+    )
+    same = alt.Chart().mark_rule(color=QUIET, strokeWidth=0.8).encode(x=alt.datum(0))
+    quiet = dots.transform_filter("datum.group == 'no clear change'").encode(tooltip=about)
+    loud = dots.transform_filter("datum.group != 'no clear change'").encode(tooltip=about)
+    return dressed(alt.layer(same, quiet, loud, names).properties(width=width, height=HEIGHT))
+
+
+Box = tuple[float, float, float, float]
+
+
+def _box(term: str, x: float, y: float) -> Box:
+    return x + 5, y - 7, x + 9 + 6.4 * len(term), y + 7
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

@@ -1,0 +1,1 @@
+"""The page: its template, its looks, and what it carries."""

@@ -1,0 +1,242 @@
+"""The report: one HTML file that says how a run's reasoning drifted, and opens anywhere without a network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from cotdrift.figures.environments import by_environment, environment_rows
+from cotdrift.figures.look import RUNS
+from cotdrift.figures.sparkline import sparkline
+from cotdrift.figures.trends import small_multiples, trend_rows
+from cotdrift.figures.volcano import volcano
+from cotdrift.findings import Findings
+from cotdrift.page.carried import LONGEST_LINE, chosen_terms, columns, script_json, visible, whole_traces
+from cotdrift.sentences import REFERENCES, change_in_words, clear_changes, named, number
+
+if TYPE_CHECKING:
+    import altair as alt
+
+    from cotdrift.trend import Trend
+
+SCRIPTS = ("data", "figures", "terms", "passages", "start")
+MOST_ENVIRONMENT_PANELS = 6
+SAID = re.compile(r"(\d[\d,.]*%?(?: times as often| times| percentage points| less often)?)( \[[^\]]{1,60}\])")
+
+
+def write_report(findings: Findings, path: Path | str) -> Path:
+    """Write the page. A page that is there already is replaced only when the new one is whole."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        unfinished.write_bytes(page(findings).encode("utf-8", "backslashreplace"))  # half a surrogate pair is no text; it is written out
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return target
+
+
+def write_figures(findings: Findings, folder: Path | str) -> list[Path]:
+    """Write every figure as an SVG file, for papers."""
+    import vl_convert  # a browser's engine: slow to load, and only needed here
+
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, figure in _figures(findings, _rows(findings)).items():
+        path = target / f"{name.replace('_', '-')}.svg"
+        path.write_text(vl_convert.vegalite_to_svg(figure.to_dict()), encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def page(findings: Findings) -> str:
+    """The whole page as text."""
+    rows = _rows(findings)
+    figures = {name: _without_data(chart) for name, chart in _figures(findings, rows).items()}
+    _, left_out = chosen_terms(findings.terms)
+    hits = {line.transcript_id: line.hit for shown in findings.passages for line in [*shown.early, *shown.late]}
+    traces = whole_traces(findings.traces, hits)
+    style, app = _asset("style.css"), "(() => {\n'use strict';\n" + "".join(_asset(f"{name}.js") for name in SCRIPTS) + "})();\n"
+    scripts = [_drawing_library(), app]
+    clear = clear_changes(findings.trends)
+    return _template().render(
+        findings=findings,
+        policy=_policy(scripts, style),
+        style=Markup(style),
+        scripts=[Markup(script) for script in scripts],
+        carried=script_json({"figures": figures, "data": {name: columns(listed) for name, listed in rows.items()}, "traces": traces}),
+        facts=_facts(findings),
+        runs=_runs(findings),
+        changes=[(change.sentence, _spark(findings, change.run, change.measure)) for change in findings.changes],
+        surface=_panels(_by_strength(findings.trends, clear), clear),
+        term_panels=_panels(findings.term_trends, None),
+        environment_panels=list(dict.fromkeys(row["measure"] for row in rows["environments"])),
+        environment_units={row["measure"]: row["unit"] for row in rows["environments"]},
+        references={against: REFERENCES.get(against, against) for against in findings.terms},
+        left_out=left_out,
+        carried_traces=traces,
+        longest=LONGEST_LINE,
+    )
+
+
+def _rows(findings: Findings) -> dict[str, list[dict[str, Any]]]:
+    """What the figures are drawn from, and what their downloads hold."""
+    clear = clear_changes(findings.trends)
+    surface = _by_strength(findings.trends, clear)
+    foremost = list(dict.fromkeys(trend.measure for trend in surface))[:MOST_ENVIRONMENT_PANELS]
+    return {
+        "surface": trend_rows(surface),
+        "terms_over_steps": trend_rows(findings.term_trends),
+        "terms": chosen_terms(findings.terms)[0],
+        "environments": environment_rows([trend for trend in surface if trend.measure in foremost], findings.environments),
+    }
+
+
+def _figures(findings: Findings, rows: dict[str, list[dict[str, Any]]]) -> dict[str, alt.TopLevelMixin]:
+    drawn: dict[str, alt.TopLevelMixin] = {}
+    if rows["surface"]:
+        drawn["surface"] = small_multiples(rows["surface"])
+        drawn["surface_change"] = small_multiples(rows["surface"], show="change")
+    if rows["terms_over_steps"]:
+        drawn["terms_over_steps"] = small_multiples(rows["terms_over_steps"], zero=True)
+    if rows["environments"]:
+        drawn["environments"] = by_environment(rows["environments"])
+    if rows["terms"]:
+        first = rows["terms"][0]
+        last = max(row["step"] for row in rows["terms"] if row["run"] == first["run"])
+        shown = [row for row in rows["terms"] if (row["against"], row["run"], row["step"]) == (first["against"], first["run"], last)]
+        drawn["volcano"] = volcano(shown)
+    return drawn
+
+
+def _without_data(chart: alt.TopLevelMixin) -> dict[str, Any]:
+    spec: dict[str, Any] = chart.to_dict()
+    for key in ("data", "datasets"):
+        spec.pop(key, None)
+    for layer in spec.get("layer", ()):
+        layer.pop("data", None)
+    return spec
+
+
+def _by_strength(trends: Iterable[Trend], clear: dict[tuple[str, str], float]) -> list[Trend]:
+    """Measures that changed come first, in the order they were given; a measure's runs stand together."""
+    listed = list(trends)
+    order = {measure: place for place, measure in enumerate(dict.fromkeys(trend.measure for trend in listed))}
+    moved = {measure for _, measure in clear}
+    return sorted(listed, key=lambda trend: (trend.measure not in moved, order[trend.measure]))
+
+
+def _panels(trends: Iterable[Trend], clear: dict[tuple[str, str], float] | None) -> list[dict[str, Any]]:
+    """What stands above each small figure: the name, and for each run its first value, its last, and the change."""
+    panels: dict[str, dict[str, Any]] = {}
+    for trend in trends:
+        share = trend.unit.startswith("share")
+        shown = [point for point in trend.points if point.value is not None]
+        panel = panels.setdefault(
+            trend.measure,
+            {"measure": trend.measure, "unit": trend.unit.replace("share", "%", 1) if share else trend.unit, "runs": [], "warnings": []},
+        )
+        first, last = (number((100 if share else 1) * (shown[at].value or 0.0)) if shown else "none" for at in (0, -1))
+        seen = trend.contrast
+        panel["runs"].append(
+            {
+                "run": trend.run,
+                "first": first,
+                "last": last,
+                "change": None if seen is None else change_in_words(trend),
+                "sign": "" if seen is None else "−" if seen.value < 0 else "+",
+                "times": seen is not None and seen.ratio is not None and seen.ratio.value >= 2,
+                "clear": (trend.run, trend.measure) in clear
+                if clear is not None
+                else seen is not None and seen.p is not None and seen.p < 0.05,
+                "onset": trend.onset,
+                "missing": sum(point.missing for point in trend.points),
+                "set_aside": sum(point.set_aside for point in trend.points),
+            }
+        )
+        panel["warnings"] += trend.warnings
+    return list(panels.values())
+
+
+def _spark(findings: Findings, run: str, measure: str) -> Markup:
+    if not measure:
+        return Markup()
+    found = (trend for trend in [*findings.term_trends, *findings.trends] if (trend.run, trend.measure) == (run, measure))
+    trend = next(found, None)
+    return Markup(sparkline(trend)) if trend is not None else Markup()
+
+
+def _facts(findings: Findings) -> list[tuple[str, str]]:
+    steps = sorted({sampled.step for sampled in findings.sampled})
+    environments = {name for sampled in findings.sampled for name in sampled.environments}
+    most = max((sampled.prompts for sampled in findings.sampled), default=0)
+    counted = [
+        ("runs", f"{len(_runs(findings))}"),
+        ("checkpoints", f"{len(findings.sampled)}"),
+        ("steps", f"{steps[0]:,} to {steps[-1]:,}" if steps else "none"),
+        ("traces", f"{sum(sampled.traces for sampled in findings.sampled):,}"),
+        ("prompts a checkpoint, at most", f"{most:,}"),
+        ("environments", f"{len(environments):,}"),
+        ("words of reasoning", f"{sum(sampled.words for sampled in findings.sampled):,}"),
+    ]
+    return [fact for fact in counted if fact[1] != "0"]
+
+
+def _runs(findings: Findings) -> list[str]:
+    return list(dict.fromkeys([sampled.run for sampled in findings.sampled] + [trend.run for trend in findings.trends]))
+
+
+def _told(sentence: str) -> Markup:
+    """A sentence with its numbers set strong and their intervals quiet."""
+    return Markup(SAID.sub(r'<strong>\1</strong><span class="interval">\2</span>', str(escape(visible(sentence)))))
+
+
+def _compact_json(value: Any) -> str:
+    """As a browser's own `JSON.stringify` writes it, so that the two can be compared."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _policy(scripts: Sequence[str], style: str) -> str:
+    """Only the scripts and the style written here run: whatever slipped through the escaping would not."""
+    allowed = " ".join(_fingerprint(script) for script in scripts)
+    nothing = "default-src 'none'; base-uri 'none'; form-action 'none'"
+    return f"{nothing}; script-src {allowed}; style-src {_fingerprint(style)}; img-src data: blob:"
+
+
+def _fingerprint(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _asset(name: str) -> str:
+    return files("cotdrift.page").joinpath(name).read_text(encoding="utf-8")
+
+
+@cache
+def _drawing_library() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script that keeps its names to itself."""
+    import vl_convert  # a browser's engine: slow to load, and only needed here
+
+    return "{" + vl_convert.javascript_bundle().replace("</script", r"<\/script").replace("\r", "") + "}\n"
+
+
+@cache
+def _template() -> Any:
+    environment = Environment(
+        loader=PackageLoader("cotdrift", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"visible": visible, "told": _told, "named": named, "compact_json": _compact_json}
+    environment.globals |= {"run_places": len(RUNS)}
+    return environment.get_template("report.html.jinja")
