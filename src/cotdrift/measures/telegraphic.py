@@ -17,8 +17,8 @@ from cotdrift.trace import Trace
 def function_word_share(trace: Trace) -> float | None:
     """Share of the prose's words that only hold sentences together: the, of, it, because.
 
-    Speeches and reviews have about 0.48. It falls when reasoning turns into notes, and also when it turns to another language or to lists of
-    names.
+    Speeches and reviews have about 0.48. It falls when reasoning turns into notes, and also when it turns to another language or to
+    lists of names.
 
     >>> function_word_share(Trace.example("Check the sum of both"))
     0.6
