@@ -1,13 +1,14 @@
 """cotdrift measures how a reasoning model's chain of thought, and what the model does, drift over training."""
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cotdrift.corpus import Corpus
     from cotdrift.errors import CotdriftError
     from cotdrift.estimate import Estimate
-    from cotdrift.find import find
     from cotdrift.format import Format, Reading
     from cotdrift.measure import Found, Measure, measure
     from cotdrift.report import report
@@ -27,7 +28,6 @@ _HOMES = {
     "Study": "study",
     "Trace": "trace",
     "Trend": "trend",
-    "find": "find",
     "measure": "measure",
     "report": "report",
 }
@@ -48,7 +48,6 @@ __all__ = [
     "Study",
     "Estimate",
     "Trend",
-    "find",
     "report",
     # what can go wrong
     "CotdriftError",
@@ -63,3 +62,14 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _FrontDoor(ModuleType):
+    """The package; `measure` and `report` are the functions of these names, also after the modules of these names were imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _FrontDoor

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote
@@ -120,6 +121,7 @@ class Corpus:
     def missing(self, folder: Path, lacks: Callable[[Path, Checkpoint], bool]) -> list[Checkpoint]:
         """The checkpoints of which a folder of derived data, one folder a checkpoint, lacks something; what stems from files no longer here is cleared away."""
         checkpoints = self.checkpoints()
+        clear_unfinished(folder)
         for left in {path.name for path in folder.glob("*")} - {checkpoint.name for checkpoint in checkpoints}:
             shutil.rmtree(folder / left)
         return [checkpoint for checkpoint in checkpoints if lacks(folder / checkpoint.name, checkpoint)]
@@ -235,6 +237,22 @@ class SourceWriter:
             )
         self.waiting.clear()
         self.waiting_bytes = 0
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A place to write a file that is at `path` only when the block ends well; a killed writer leaves it for `clear_unfinished`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.unfinished-{os.getpid()}")
+    yield unfinished
+    unfinished.replace(path)
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Remove what writers that no longer run left unfinished."""
+    for left in folder.rglob("*.unfinished-*"):
+        if not _runs(int(left.name.rpartition("-")[2])):
+            left.unlink(missing_ok=True)
 
 
 def folder_name(name: str) -> str:

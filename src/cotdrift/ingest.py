@@ -66,7 +66,7 @@ def ingest_file(
                 writer.add(made)
                 done(1)
         for other in others:
-            if other.content == content and other.by_run == writer.by_run:
+            if other.content == content and writer.by_run in ({}, other.by_run):
                 raise DuplicateId(f"{path} holds the same traces as {other.path}, which is in the corpus already. Leave one of them out.")
         written = writer.commit(tuple(guessed))
     return Ingested(
@@ -109,7 +109,8 @@ class Known:
 def rejected_records(corpus: Corpus) -> Iterator[bytes]:
     """All records that could not be read, a line of JSON each."""
     for source in corpus.sources:
-        yield from (corpus.folder / source.key / "rejected.jsonl").open("rb")
+        with (corpus.folder / source.key / "rejected.jsonl").open("rb") as kept:
+            yield from kept
 
 
 def _key(path: Path, content: str, kind: Format, reading: Reading) -> str:

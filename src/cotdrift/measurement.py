@@ -1,7 +1,6 @@
 """The long table: one row for each trace and measure, on disk."""
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +12,7 @@ import polars as pl
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from cotdrift.corpus import SPOKEN, Checkpoint, Corpus, trace_of
+from cotdrift.corpus import SPOKEN, Checkpoint, Corpus, trace_of, whole_file
 from cotdrift.measure import Found, Measure
 from cotdrift.tokens import Batch
 
@@ -80,14 +79,6 @@ def measure_corpus(
         return sum(pool.map(measure_one, corpus.missing(into.folder, lambda place, _: bool(lacking(place)))))
 
 
-def write_whole(frame: pl.DataFrame, path: Path, metadata: dict[str, str]) -> None:
-    """Write a parquet file so that it is there entirely or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}")
-    frame.write_parquet(unfinished, compression="zstd", compression_level=3, metadata=metadata)
-    unfinished.rename(path)
-
-
 def _versioned(measure: Measure) -> str:
     return f"{measure.name}-{measure.version}"
 
@@ -109,7 +100,8 @@ def _measure_checkpoint(checkpoint: Checkpoint, measures: list[Measure], place: 
             found = found.with_columns(value=_nullable(measure.pool(found["value"].fill_null(np.nan).to_numpy())))
         frames.append(_rows(everyone, found, measure))
     names = " ".join(_versioned(measure) for measure in measures)
-    write_whole(pl.concat(frames), place / f"{hashlib.sha256(names.encode()).hexdigest()[:16]}.parquet", {"measures": names})
+    with whole_file(place / f"{hashlib.sha256(names.encode()).hexdigest()[:16]}.parquet") as path:
+        pl.concat(frames).write_parquet(path, compression="zstd", compression_level=3, metadata={"measures": names})
     return everyone.height
 
 

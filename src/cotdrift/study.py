@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from cotdrift.comparison import Counts
 from cotdrift.comparisons.lexical import Term, concordance, count_terms, terms, watch_list
-from cotdrift.corpus import SPOKEN, Checkpoint, Corpus
+from cotdrift.corpus import SPOKEN, Checkpoint, Corpus, clear_unfinished, whole_file
 from cotdrift.errors import InputError, NotEnough, UnknownName
 from cotdrift.format import Reading
 from cotdrift.formats import find_sources, identify
@@ -108,10 +108,9 @@ class Study:
         with _progress("reading") as step:
             for path in find_sources([Path(path) for path in paths]):
                 done.append(ingest_file(self.corpus, path, identify(path), reading or Reading(), done=step))
-        unfinished = self.rejected.with_name(f"{self.rejected.name}.{os.getpid()}")
-        with unfinished.open("wb") as kept:
+        clear_unfinished(self.folder)
+        with whole_file(self.rejected) as path, path.open("wb") as kept:
             kept.writelines(rejected_records(self.corpus))
-        unfinished.rename(self.rejected)
         if not self.rejected.stat().st_size:
             self.rejected.unlink()
         return done

@@ -10,8 +10,7 @@ import polars as pl
 
 from cotdrift import tokens
 from cotdrift.comparison import Counts
-from cotdrift.corpus import Checkpoint, Corpus
-from cotdrift.measurement import write_whole
+from cotdrift.corpus import Checkpoint, Corpus, whole_file
 
 Said = Literal["reasoning", "answer"]
 VERSION = 1
@@ -57,6 +56,7 @@ def _count_checkpoint(checkpoint: Checkpoint, place: Path, *, done: Callable[[in
         done(rows.height)
     named = pl.DataFrame(list(codes), schema=dict.fromkeys(PROMPT, pl.String), orient="row").with_row_index("code").with_columns(pl.col("code").cast(pl.Int64))
     for said, counted in counts.items():  # the totals of the answers come last: with them the checkpoint is done
-        words, totals = _files(place, said)
-        write_whole(named.join(counted.table(), on="code").drop("code"), words, {})
-        write_whole(named.join(counted.totals().rename({"kept": "kept_words"}), on="code").drop("code"), totals, {})
+        tables = counted.table(), counted.totals().rename({"kept": "kept_words"})
+        for table, place_of_table in zip(tables, _files(place, said), strict=True):
+            with whole_file(place_of_table) as path:
+                named.join(table, on="code").drop("code").write_parquet(path, compression="zstd", compression_level=3)
