@@ -20,9 +20,18 @@ class Found:
     end: int
 
 
+@dataclass(frozen=True)
+class FoundInBatch:
+    """A number for each text with the place that shows it; the place is -1 where there is none."""
+
+    values: NDArray[np.float64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+
 Measured = float | Found | None
 OfTrace = Callable[[Trace], Measured]
-OfBatch = Callable[[Batch], NDArray[np.float64]]
+OfBatch = Callable[[Batch], NDArray[np.float64] | FoundInBatch]
 Pool = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from cotdrift.corpus import SPOKEN, Checkpoint, Corpus, trace_of, whole_file
-from cotdrift.measure import Found, Measure
+from cotdrift.measure import Found, FoundInBatch, Measure
 from cotdrift.tokens import Batch
 
 COLUMNS: dict[str, Any] = {
@@ -41,6 +41,7 @@ COLUMNS: dict[str, Any] = {
 
 VALUE: dict[str, Any] = {"value": pl.Float64}
 PLACE: dict[str, Any] = {"quote": pl.String, "start": pl.Int64, "end": pl.Int64}
+LONGEST_QUOTE = 400
 DOES_NOT_APPLY = "does not apply"
 WHO = ["transcript_id", "run", "step", "task_set", "task_id", "task_repeat", "reasoning_kind"]
 
@@ -122,10 +123,18 @@ def _who(rows: pl.DataFrame) -> pl.DataFrame:
 def _column(measure: Measure, rows: pl.DataFrame, texts: Batch, raw: NDArray[np.bool_]) -> pl.DataFrame:
     """One measure of these traces: value, and the passage that shows it."""
     if measure.of_batch is not None:
-        values = np.where(raw, measure.of_batch(texts), np.nan)
-        return pl.DataFrame({"value": _nullable(values)}, schema=VALUE).with_columns(_nothing(PLACE))
+        return _placed(measure.of_batch(texts), texts, raw)
     found = [_read(measure, row) if kept else (None, None, None, None) for row, kept in zip(rows.iter_rows(named=True), raw, strict=True)]
     return pl.DataFrame(found, schema=VALUE | PLACE, orient="row")
+
+
+def _placed(found: NDArray[np.float64] | FoundInBatch, texts: Batch, raw: NDArray[np.bool_]) -> pl.DataFrame:
+    if not isinstance(found, FoundInBatch):
+        return pl.DataFrame({"value": _nullable(np.where(raw, found, np.nan))}, schema=VALUE).with_columns(_nothing(PLACE))
+    there = raw & (found.starts >= 0)
+    quotes = [texts.texts[at][found.starts[at] : found.ends[at]][:LONGEST_QUOTE] if there[at] else None for at in range(len(texts))]
+    places = {name: pl.Series(at, dtype=pl.Int64).set(pl.Series(~there), None) for name, at in (("start", found.starts), ("end", found.ends))}
+    return pl.DataFrame({"value": _nullable(np.where(raw, found.values, np.nan)), "quote": quotes, **places}, schema=VALUE | PLACE)
 
 
 def _nothing(columns: Mapping[str, Any]) -> list[pl.Expr]:
@@ -136,7 +145,7 @@ def _read(measure: Measure, row: dict[str, Any]) -> tuple[float | None, str | No
     trace = trace_of(row)
     found = measure(trace)
     if isinstance(found, Found):
-        return float(found.value), trace.reasoning[found.start : found.end][:400], found.start, found.end
+        return float(found.value), trace.reasoning[found.start : found.end][:LONGEST_QUOTE], found.start, found.end
     return (None if found is None else float(found)), None, None, None
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from cotdrift.measure import Found, measure
+from cotdrift.measure import Found, FoundInBatch, measure
 from cotdrift.text import loops, spans, words
 from cotdrift.tokens import Batch
 from cotdrift.trace import Trace
@@ -48,6 +48,6 @@ def longest_loop(trace: Trace) -> Found | float | None:
 
 
 @longest_loop.batch
-def _(batch: Batch) -> NDArray[np.float64]:
-    _, _, lengths = batch.longest_loop()
-    return np.where(batch.n_words > 0, lengths, np.nan)
+def _(batch: Batch) -> FoundInBatch:
+    starts, ends, lengths = batch.longest_loop()
+    return FoundInBatch(np.where(batch.n_words > 0, lengths, np.nan), starts, ends)
