@@ -66,7 +66,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
         return () if plain and not self.messages[-1].tool_calls else self.messages
 
 
-def split_reply(text: str) -> Reply:
+def split_reply(text: str, *, begun: bool = False) -> Reply:
     """The reasoning that is written into a reply, between think tags or in harmony channels, and the rest.
 
     >>> split_reply("<think>Two and two.</think>Four")
@@ -76,11 +76,15 @@ def split_reply(text: str) -> Reply:
 
     >>> split_reply("Two and two.</think>Four").answer
     'Four'
-    >>> split_reply("<think>Two and").cut_off
-    True
+    >>> split_reply("<think>Two and").cut_off, split_reply("Two and", begun=True).cut_off
+    (True, True)
+
+    `begun` says that the prompt ended with the opening tag.
     """
     if "<|message|>" in text:
         return _said([harmony_message(match) for match in HARMONY.finditer(text)], text)
+    if begun and not CLOSING.search(text):
+        return Reply(text.strip(), "", "raw", True)
     if "think" not in text:
         bare = BARE_HARMONY.match(text) if text.startswith(("analysis", "assistantanalysis")) else None
         return Reply(bare[1].strip(), bare[2].strip(), "raw") if bare else Reply(answer=text)
@@ -129,6 +133,18 @@ def harmony_message(match: re.Match[str]) -> Message:
             role="assistant", tool_calls=(ToolCall(id="", function=recipient[1].removeprefix("functions."), arguments=_arguments(content)),)
         )
     return Message(role="assistant", content=content)
+
+
+def merged(messages: Iterable[Message]) -> list[Message]:
+    """Messages with what one speaker thought and then said in one."""
+    found: list[Message] = []
+    for message in messages:
+        last = found[-1] if found else None
+        if last and last.role == message.role == "assistant" and not last.content and not last.tool_calls:
+            found[-1] = msgspec.structs.replace(message, reasoning=join((last.reasoning, message.reasoning)))
+        else:
+            found.append(message)
+    return found
 
 
 def join(parts: Iterable[str]) -> str:

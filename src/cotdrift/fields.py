@@ -129,6 +129,8 @@ class Shape:
     """Whether a number in a field of that name says something of the behaviour."""
     nan_is_missing: bool = False
     """Whether NaN is how this format writes that there is no value."""
+    whole: Mapping[str, Any] = field(default_factory=dict)
+    """What holds for all records that do not say otherwise; `serving` as well."""
 
 
 class Plan(NamedTuple):
@@ -153,11 +155,7 @@ class FieldMap:
         self.unseen = set(self.told)
         self.seen: dict[str, None] = {}
         self.steps_given = False
-        for ours in self.told:
-            if ours not in NAMES and not ours.startswith(("outcome_", "condition_")):
-                raise InputError(
-                    f"--map {ours}={self.told[ours]}: there is no field {ours!r}. There are: {', '.join(NAMES)}, outcome_NAME, condition_NAME."
-                )
+        check_map(self.told)
 
     def look_at(self, records: Iterable[dict[str, Any]]) -> None:
         """Settle by the first records whether the file gives a step at all."""
@@ -171,7 +169,8 @@ class FieldMap:
         if self.unseen and self.seen:
             ours = sorted(self.unseen)[0]
             raise InputError(
-                f"{self.where.path}: --map {ours}={self.told[ours]}: no record has a field {self.told[ours]!r}. There are: {', '.join(list(self.seen)[:60])}."
+                f"{self.where.path}: --map {ours}={self.told[ours]}: no record has a field {self.told[ours]!r}. "
+                f"There are: {', '.join(list(self.seen)[:60])}."
             )
 
     def note(self, sentence: str) -> None:
@@ -256,7 +255,10 @@ class FieldMap:
         plan = self.plan(record)
         if self.unseen:
             self.unseen -= {ours for ours in self.unseen if look_up(record, path_of(record, self.told[ours]), missing=self) is not self}
+        whole = self.shape.whole
         given = {ours: look_up(record, path) for ours, path in plan.sources.items()}
+        if whole:
+            given |= {ours: value for ours, value in whole.items() if given.get(ours) is None}
         prompt, context, reply, talk = self._said(given)
         checkpoint = name_of(given.get("checkpoint"), "checkpoint", "")
         model = name_of(given.get("model"), "model", "")
@@ -282,6 +284,7 @@ class FieldMap:
                 name: value for name, path, asked in plan.outcomes if (value := self._outcome(name, path, record, asked)) is not None
             },
             model=model,
+            serving=whole.get("serving", {}),
             truncated=_truncated(given.get("truncated")) or reply.cut_off,
             source=f"{self.where.path}:{place}",
             extra={name: record[name] for name in plan.rest} | self._odd_outcomes(plan, record),
@@ -304,7 +307,7 @@ class FieldMap:
         else:
             prompt = context = _words(prompt, "prompt")
             said = _words(answer, "answer")
-            reply = Reply(thoughts, said, "raw") if thoughts else split_reply(said)
+            reply = Reply(thoughts, said, "raw") if thoughts else split_reply(said, begun=prompt.rstrip().endswith("<think>"))
         if not ({"reasoning", "answer", "messages"} & set(given)):
             raise Unfit("", "no field holds reasoning or an answer", "Name them: --map reasoning=FIELD --map answer=FIELD")
         return prompt, context, reply, talk if talk and not thoughts else None
@@ -381,6 +384,15 @@ class FieldMap:
             for name, path, asked in plan.outcomes
             if not asked and record[path[0]] is not None and number_of(record[path[0]]) is None
         }
+
+
+def check_map(fields: Mapping[str, str]) -> None:
+    """Complain of a map to a field that we do not have."""
+    for ours, theirs in fields.items():
+        if ours not in NAMES and not (ours.startswith(("outcome_", "condition_")) and not ours.endswith("_")):
+            raise InputError(
+                f"--map {ours}={theirs}: there is no field {ours!r}. There are: {', '.join(NAMES)}, outcome_NAME, condition_NAME."
+            )
 
 
 def path_of(record: dict[str, Any], name: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from msgspec import Raw, Struct
 
 from cotdrift.conversation import CUT_OFF, Conversation, conversation, reasoning_of, split_reply, tool_call
 from cotdrift.errors import InputError
-from cotdrift.fields import NAMES, Unfit, is_endless, level_of, look_up, name_of, number_of
+from cotdrift.fields import NAMES, Unfit, check_map, is_endless, level_of, look_up, name_of, number_of
 from cotdrift.format import Reading
 from cotdrift.provenance import Provenance, step_in_name, whole_number, without_step
 from cotdrift.trace import Message, ReasoningKind, Trace
@@ -103,11 +103,7 @@ class SampleReader:
         self.noted: set[str] = set()
         self.unseen = set(reading.fields)
         self.decode = msgspec.json.Decoder(Sample).decode
-        for ours in reading.fields:
-            if ours not in NAMES and not ours.startswith(("outcome_", "condition_")):
-                raise InputError(
-                    f"--map {ours}={reading.fields[ours]}: there is no field {ours!r}. There are: {', '.join(NAMES)}, outcome_NAME, condition_NAME."
-                )
+        check_map(reading.fields)
 
     def trace(self, sample: Sample, place: str) -> Trace:
         """The sample as a trace; Unfit where it cannot be one."""

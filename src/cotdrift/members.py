@@ -75,7 +75,7 @@ class Archive:
     def _found(self) -> Iterator[Member]:
         """The members one after the other, for an archive whose list is missing; those that are there as a whole."""
         at = self.bytes.find(LOCAL)
-        while 0 <= at and at + LOCAL_HEADER.size <= len(self.bytes):
+        while at >= 0 and at + LOCAL_HEADER.size <= len(self.bytes):
             _, _, flags, method, _, _, crc, packed, unpacked, name_length, extra_length = LOCAL_HEADER.unpack_from(self.bytes, at)
             start = at + LOCAL_HEADER.size + name_length + extra_length
             name = self.bytes[at + LOCAL_HEADER.size : at + LOCAL_HEADER.size + name_length].decode("utf-8", "replace")

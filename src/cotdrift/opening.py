@@ -172,7 +172,7 @@ SPACE = re.compile(rb"\s*")
 def json_values(path: Path, *, within: str = "") -> Iterator[tuple[str, Piece]]:
     """The values of a JSON file one by one: the elements of its list, or all values when there are several, each with an empty name.
 
-    With `within`, the file is one object: each of its fields is given as (name, value), and the list in the field `within` element by element.
+    With `within`, the file is one object: each field is given as (name, value), and the list in the field `within` element by element.
     No more than the value at hand is in memory. Where the JSON is not well formed, the last piece says so.
     """
     text = _Text(chunks(path))
@@ -316,3 +316,15 @@ def field_names(text: bytes) -> frozenset[str]:
             if depth <= 0:
                 break
     return frozenset(names)
+
+
+def starts_with_lines(first: bytes) -> bool:
+    """Whether a file that begins so has a JSON object on its first line.
+
+    >>> starts_with_lines(b'{"a": 1}\\n{"a": 2}'), starts_with_lines(b'{\\n  "a": 1\\n}'), starts_with_lines(b"[1]")
+    (True, False, False)
+    """
+    line, end, _ = first.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")
+    if not line.startswith(b"{"):
+        return False
+    return line.rstrip().endswith(b"}") or (not end and len(first) >= HEAD)

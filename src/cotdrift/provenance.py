@@ -108,6 +108,7 @@ class Provenance:
 
     @cached_property
     def stem(self) -> str:
+        """The file's name up to its first dot."""
         return bare_name(self.path).partition(".")[0] if not self.path.is_dir() else self.path.name
 
     @cached_property
@@ -126,7 +127,8 @@ class Provenance:
             return whole_number(found[1]) if found else None
         except (re.error, IndexError, ValueError) as fault:
             raise InputError(
-                f"{self.path}: the step pattern {reading.step_pattern!r} gives no step here ({fault}). Write one group of digits, as in 'step_(\\d+)'."
+                f"{self.path}: the step pattern {reading.step_pattern!r} gives no step here ({fault}). "
+                "Write one group of digits, as in 'step_(\\d+)'."
             ) from None
 
     @cached_property

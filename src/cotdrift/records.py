@@ -39,6 +39,8 @@ def read_records(
     fields = FieldMap(Provenance(path, reading, note), shape or Shape())
     stream = iter(found)
     ahead = list(islice(stream, LOOKED_AHEAD))
+    if not ahead:
+        yield reject(path, "1", "there is no record in it", "Leave the file out, or write it anew", b"")
     fields.look_at(one.fields for one in ahead if isinstance(one, Found))
     for one in chain(ahead, stream):
         if isinstance(one, Rejected):

@@ -21,7 +21,7 @@ def identify(path: Path) -> Format:
         first = head(path)
     except OSError as fault:
         raise InputError(f"{path}: cannot be read ({fault.strerror}). Check that you may read it.") from None
-    known = collect("formats", Format)
+    known: dict[str, Format] = collect("formats", Format)
     surest = max(known.values(), key=lambda kind: kind.matches(path, first))
     if not surest.matches(path, first):
         empty = "" if first or path.is_dir() else " The file is empty."

@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cotdrift.format import Format, Reading
-from cotdrift.opening import bare_name, lines
+from cotdrift.opening import bare_name, lines, starts_with_lines
 from cotdrift.records import decoded, read_records
 from cotdrift.trace import Rejected, Trace
 
 
 def _matches(path: Path, first: bytes) -> int:
-    return int(bare_name(path).lower().endswith((".jsonl", ".ndjson")) or first.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"))
+    return int(bare_name(path).lower().endswith((".jsonl", ".ndjson")) or starts_with_lines(first))
 
 
 def _read(path: Path, reading: Reading, note: Callable[[str], None]) -> Iterator[Trace | Rejected]:
