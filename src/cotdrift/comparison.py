@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cotdrift.errors import InputError, NotEnough
+from cotdrift.errors import InputError
 
 COUNTED = ("environment", "prompt_id", "word", "n", "kept", "traces")
 TOTALLED = ("environment", "prompt_id", "words", "kept_words", "traces")
@@ -28,8 +28,6 @@ class Counts:
         for table, wanted in ((self.counts, COUNTED), (self.totals, TOTALLED)):
             if lacking := [column for column in wanted if column not in table.columns]:
                 raise InputError(f"A table of counts needs the columns {', '.join(wanted)}; {', '.join(lacking)} is not there.")
-        if not self.totals.height or not self.totals["words"].sum():
-            raise NotEnough(f"There is not one word in {self.name}: choose traces with readable text.")
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,16 @@
 """Keyness: how much a word sets two sets of traces apart, with intervals that count prompts."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, gammaincinv, ndtr, stdtrit
+from scipy.special import betaincinv, gammaincinv, ndtri, stdtrit
 
 Floats = NDArray[np.float64]
+Reals = NDArray[np.floating[Any]]
 
 LEVEL = 0.95
+NORMAL = float(ndtri((1 + LEVEL) / 2))
 PRIOR_SHARE = 0.05
 """Words in the prior, as a share of all words counted: twenty uses pull a word's log-odds as hard as one use of the prior does."""
 
@@ -20,14 +22,15 @@ class Interval(NamedTuple):
     high: Floats
 
 
-def bunches(by_prompt: Floats) -> Floats:
+def bunches(by_prompt: Reals) -> Floats:
     """How many independent uses a word's uses are worth when those in one prompt may all have one cause: (Σn)² / Σn².
 
     >>> bunches(np.array([[3.0, 3.0, 3.0], [9.0, 0.0, 0.0]])).tolist()
     [3.0, 1.0]
     """
-    squares = (by_prompt**2).sum(axis=1)
-    return np.divide(by_prompt.sum(axis=1) ** 2, squares, out=np.zeros(len(squares)), where=squares > 0)
+    squares = (by_prompt**2).sum(axis=1, dtype=np.float64)
+    worth: Floats = np.divide(by_prompt.sum(axis=1) ** 2, squares, out=np.zeros(len(squares)), where=squares > 0)
+    return worth
 
 
 def exact_rate(uses: Floats, words: float, independent: Floats, traces_together: float) -> Interval:
@@ -44,46 +47,50 @@ def exact_rate(uses: Floats, words: float, independent: Floats, traces_together:
     return Interval(low, high)
 
 
-def exact_ratio(uses: Floats, other_uses: Floats, words: float, other_words: float, independent: Floats) -> Interval:
-    """Exact bounds of a ratio of two rates, given how often both sides say the word together (Clopper and Pearson's for the focal side's share).
+def exact_ratio(uses: Floats, other_uses: Floats, independent: Floats, other_independent: Floats, scale: float) -> Interval:
+    """Exact bounds of a ratio of two rates, given how often both sides say the word together (Clopper and Pearson's for the focal
+    side's share).
 
-    Without a use on the other side there is no upper bound, without one on the focal side the lower is 0.
+    They are told from independent uses, and hold for as many uses as stand behind one of these. `scale` makes a ratio of uses one of
+    rates. Without a use on the other side there is no upper bound, without one on the focal side the lower is 0.
     """
     tail = (1 - LEVEL) / 2
-    both = np.maximum(uses + other_uses, 1e-300)
-    n = np.maximum(independent, 1e-300)
-    here = np.clip(uses / both * n, 0, n)
-    low = np.where(uses > 0, betaincinv(np.maximum(here, 1e-9), n - here + 1, tail), 0.0)
-    high = np.where(other_uses > 0, betaincinv(here + 1, np.maximum(n - here, 1e-9), 1 - tail), np.nan)
-    scale = other_words / words
-    certain = high >= 1  # a bound that rounds to everything is no bound
-    return Interval(low / (1 - low) * scale, np.where(certain, np.nan, high / np.where(certain, 1, 1 - high)) * scale)
+    a, b = np.where(uses > 0, independent, 0.0), np.where(other_uses > 0, other_independent, 0.0)
+    weight, other_weight = uses / np.where(a > 0, a, 1), other_uses / np.where(b > 0, b, 1)
+    each = np.where(a > 0, weight, other_weight) / np.where(b > 0, other_weight, np.where(a > 0, weight, 1)) * scale
+    low = np.where(a > 0, betaincinv(np.where(a > 0, a, 1), b + 1, tail), 0.0)
+    high = np.where(b > 0, betaincinv(a + 1, np.where(b > 0, b, 1), 1 - tail), np.nan)
+    return Interval(low / (1 - low) * each, high / (1 - high) * each)
 
 
-def tail_of(prompts: int) -> float:
-    """Which quantile of a bootstrap over so many prompts bounds 95 %: further out the fewer they are (Hesterberg 2015, expanded percentiles)."""
-    if prompts < 2:
-        return 0.0
-    reach = (prompts / (prompts - 1)) ** 0.5 * stdtrit(prompts - 1, (1 + LEVEL) / 2)
-    return float(ndtr(-reach))
+def clustered_error(by_prompt: Reals, words: Reals) -> Floats:
+    """Standard error of the logarithm of each word's rate, clustered by prompt; NaN with one prompt, 0 for a word that is not said."""
+    uses = by_prompt.sum(axis=1, keepdims=True, dtype=np.float64)
+    strayed = by_prompt - uses * (words / words.sum(dtype=np.float64))
+    spread = np.sqrt((strayed**2).sum(axis=1)) * unbiased(len(words))
+    error: Floats = np.divide(spread, uses[:, 0], out=np.zeros(len(spread)), where=uses[:, 0] > 0)
+    return error
 
 
-def quantiles(draws: NDArray[np.float32], tail: float) -> Interval:
-    """The draws that leave this share of them outside, on either side; a row a word."""
-    last = draws.shape[1] - 1
-    at = int(tail * last)
-    part = np.partition(draws, (at, last - at), axis=1)
-    return Interval(part[:, at].astype(np.float64), part[:, last - at].astype(np.float64))
+def unbiased(prompts: int) -> float:
+    """What makes up for the spread over a sample of prompts being smaller than over all there could be; NaN with one prompt."""
+    return float((prompts / (prompts - 1)) ** 0.5) if prompts > 1 else float("nan")
 
 
-def log_odds(uses: NDArray[np.floating], words: NDArray[np.floating], prior: Floats, prior_words: float) -> Floats:
+def factor(error: Floats, prompts: int) -> Floats:
+    """By what to multiply and divide a ratio, for an interval on the log scale; NaN with one prompt."""
+    reach = float(stdtrit(prompts - 1, (1 + LEVEL) / 2)) if prompts > 1 else float("nan")
+    return np.exp(np.minimum(reach * error, 500.0))  # a bound beyond e^500 is as good as none, and finite
+
+
+def log_odds(uses: Floats, words: float, prior: Floats, prior_words: float) -> Floats:
     """The logarithm of a word's odds, with so many uses of a prior added (Monroe, Colaresi and Quinn 2008)."""
     result: Floats = np.log((uses + prior) / (words + prior_words - uses - prior))
     return result
 
 
-def dispersion(by_prompt: Floats, words: Floats) -> Floats:
-    """Gries' DPnorm: 0 for a word spread over prompts as all words are, 1 for one that stands in the smallest only. NaN for a word not said.
+def dispersion(by_prompt: Reals, words: Reals) -> Floats:
+    """Gries' DPnorm: 0 for a word spread over prompts as all words are, 1 for one that stands in the smallest only; NaN if not said.
 
     Gries (2008) with the norm of Lijffijt and Gries (2012).
 
@@ -94,5 +101,5 @@ def dispersion(by_prompt: Floats, words: Floats) -> Floats:
     expected = words[some] / words[some].sum()
     uses = by_prompt.sum(axis=1, keepdims=True)
     shares = np.divide(by_prompt[:, some], uses, out=np.full((len(by_prompt), int(some.sum())), np.nan), where=uses > 0)
-    distance = 0.5 * np.abs(shares - expected).sum(axis=1)
+    distance: Floats = 0.5 * np.abs(shares - expected).sum(axis=1)
     return distance / (1 - expected.min()) if len(expected) > 1 else np.where(np.isnan(distance), np.nan, 0.0)

@@ -1,13 +1,16 @@
 """Permutation tests of thousands of words at once: whole prompts change sides, and all words see the same changes.
 
-The prompt is what is permuted, because what is said in answer to one prompt is not independent. Both statistics compare what a word's uses are with
-what they would be if both sides used it at one rate given the words written there, so neither mistakes longer reasoning for more of a word.
+The prompt is what is permuted, because what is said in answer to one prompt is not independent. Both statistics compare a word's uses
+with what they would be if both sides used it at one rate, given the words written there, so neither mistakes longer reasoning for more
+of a word.
 
-Two sides that answered the same prompts are compared prompt by prompt: uses on the focal side less those expected there, which has the opposite sign
-when the sides are swapped. A swap also changes no word's sum of squares, so the sum of these is as good as studentised and the test is a matrix product.
+Two sides that answered the same prompts are compared prompt by prompt: uses on the focal side less those expected there, which has the
+opposite sign when the sides are swapped. A swap changes no word's sum of squares, so the plain sum is as good as studentised, and the
+test is a matrix product.
 
-Two sides with prompts of their own exchange prompts within each environment, and the difference is studentised anew in each exchange: without that a word
-said in one prompt only would look significant whenever its side has few prompts, and a burstier side would look different for being burstier.
+Two sides with prompts of their own exchange prompts within each environment, and the difference is studentised anew in each exchange:
+without that a word said in one prompt would look significant whenever its side has few prompts, and a side would look different for
+being burstier.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +25,7 @@ Blocks = Callable[[Ints], Floats]
 """The counts of these words: a row a word, a column a prompt."""
 
 STAGES = ((2_000, 1.0), (20_000, 0.01), (100_000, 0.0005))
-"""How many exchanges a word has seen in the end, and the p so far from which on it sees more: small ones must be known well, to be adjusted for many words."""
+"""How many exchanges there are in the end, and for which p so far: small ones must be known well, to be adjusted for many words."""
 
 ENOUGH = 0.01
 """Words that would be found at this adjusted p even if their own were no smaller need no further exchanges."""
@@ -58,12 +61,16 @@ def paired(focal: Blocks, other: Blocks, focal_words: Floats, other_words: Float
     def beyond(signs: Floats, words: Ints) -> Ints:
         scored = scores(words)
         seen = np.abs(scored.sum(axis=1)) - TIE * np.sqrt((scored**2).sum(axis=1))
-        return np.count_nonzero(np.abs(scored @ signs.T) >= seen[:, None], axis=1)
+        hits: Ints = np.count_nonzero(np.abs(scored @ signs.T) >= seen[:, None], axis=1)
+        return hits
+
+    def swap(rng: np.random.Generator, size: int) -> Floats:
+        return 1 - 2 * rng.integers(0, 2, (size, prompts)).astype(np.float32)
 
     direction = _by_block(n_words, prompts, lambda words: np.sign(scores(words).sum(axis=1)))
     if prompts <= 12:
         every = np.arange(2**prompts)[:, None] >> np.arange(prompts) & 1
-        hits = _by_block(n_words, max(prompts, 2**prompts), lambda words: beyond(np.float32(1) - 2 * every.astype(np.float32), words))
+        hits = _by_block(n_words, max(prompts, 2**prompts), lambda words: beyond(1 - 2 * every.astype(np.float32), words))
         return Tested(hits / 2**prompts, direction.astype(np.int8))
     p = _staged(
         lambda rng, size: np.float32(1) - 2 * rng.integers(0, 2, (size, prompts)).astype(np.float32), beyond, n_words, prompts, seed
@@ -97,7 +104,8 @@ def unpaired(counts: Blocks, exposure: Floats, is_focal: NDArray[np.bool_], stra
     def beyond(sides: Floats, words: Ints) -> Ints:
         scored = scores(words)
         seen = np.abs(studentised(is_focal[None].astype(np.float32), scored))
-        return np.count_nonzero(np.abs(studentised(sides, scored)) >= seen * (1 - TIE) - TIE, axis=1)
+        hits: Ints = np.count_nonzero(np.abs(studentised(sides, scored)) >= seen * (1 - TIE) - TIE, axis=1)
+        return hits
 
     def exchange(rng: np.random.Generator, size: int) -> Floats:
         sides = np.empty((size, prompts), np.float32)

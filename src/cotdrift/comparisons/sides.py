@@ -1,8 +1,9 @@
 """Two sides of a comparison as arrays: words by prompts, a few words at a time."""
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from hashlib import blake2b
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -10,8 +11,17 @@ from numpy.typing import NDArray
 
 from cotdrift.comparison import Counts
 from cotdrift.comparisons.permutation import Floats, Ints
+from cotdrift.estimate import bootstrap
+
+Numbers = NDArray[np.float64]
 
 PROMPT = ("environment", "prompt_id")
+
+RARELY_MISSED = 1e-4
+"""A bootstrap interval is given where a resample misses the word no more often than this; else an exact one."""
+
+SMALL_STRATUM = 5
+"""Environments with fewer prompts are resampled together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,20 +58,58 @@ class Side:
         found[rows, self.prompt[at]] = self.n[at]
         return found
 
-    def total(self, column: NDArray[np.generic]) -> NDArray[np.float64]:
+    def total(self, column: NDArray[Any]) -> Numbers:
         """A column of uses, summed for each word."""
         sums = np.concatenate(([0.0], np.cumsum(column, dtype=np.float64)))
-        return sums[self.starts[1:]] - sums[self.starts[:-1]]
+        total: Numbers = sums[self.starts[1:]] - sums[self.starts[:-1]]
+        return total
 
-    @property
-    def counts(self) -> NDArray[np.float64]:
+    @cached_property
+    def counts(self) -> Numbers:
         """All uses of each word."""
         return self.total(self.n)
+
+    @property
+    def rate(self) -> Numbers:
+        """Uses per million words."""
+        rate: Numbers = self.counts / self.words.sum(dtype=np.float64) * 1e6
+        return rate
+
+    @property
+    def kept_rate(self) -> Numbers:
+        """Uses per million words, loops left out of both."""
+        rate: Numbers = self.total(self.kept) / self.kept_words.sum(dtype=np.float64) * 1e6
+        return rate
 
     @property
     def in_prompts(self) -> Ints:
         """In how many prompts each word is used."""
         return np.diff(self.starts)
+
+    @property
+    def often(self) -> NDArray[np.bool_]:
+        """Whether each word stands in so many prompts that a resample of them hardly ever misses it altogether."""
+        prompts = len(self.words)
+        return (1 - self.in_prompts / prompts) ** prompts < RARELY_MISSED
+
+    @property
+    def use(self) -> dict[str, Numbers]:
+        """How many traces and prompts use each word, how often, and what shares of all these are."""
+        traces, prompts = self.total(self.using), self.in_prompts
+        shares = {"trace_share": traces / self.traces.sum(), "prompt_share": prompts / len(self.words)}
+        return {"traces": traces, "prompts": prompts, "count": self.counts, **shares}
+
+    def by_environment(self, environments: int) -> Numbers:
+        """All uses of each word in each environment."""
+        word = np.repeat(np.arange(self.n_words), np.diff(self.starts))
+        cells = np.bincount(word * environments + self.environments[self.prompt], self.n, self.n_words * environments)
+        return cells.reshape(self.n_words, environments).astype(np.float64)
+
+    def resampled(self, resamples: int, seed: int, *, whole: bool) -> Floats:
+        """How often each prompt is drawn in each resample: from all prompts as a whole, or from each environment as many as it has."""
+        prompts = len(self.words)
+        strata = np.zeros(prompts, np.int64) if whole else _large_enough(self.environments)
+        return bootstrap(prompts, lambda weights: weights, strata=strata, resamples=resamples, seed=seed).astype(np.float32)
 
     def only(self, prompts: NDArray[np.bool_]) -> Self:
         """The same words, in some of the prompts."""
@@ -77,6 +125,13 @@ class Side:
         rank = np.empty(len(self.keys), np.int64)
         rank[np.argsort(self.keys, kind="stable")] = np.arange(len(self.keys))
         return self.only(rank % 2 == which)
+
+
+def _large_enough(environments: Ints) -> Ints:
+    """The environments, the small ones taken together."""
+    sizes = np.bincount(environments)
+    small = sizes[environments] < SMALL_STRATUM
+    return np.zeros_like(environments) if 0 < small.sum() < SMALL_STRATUM else np.where(small, -1, environments)
 
 
 def sides(counts: list[Counts], vocabulary: list[str]) -> list[Side]:

@@ -1,12 +1,12 @@
 """Human text: how often people write a word, from wordfreq.
 
-wordfreq 3 (Robyn Speer, 2022) blends Wikipedia, subtitles, news, books, the web, Twitter and Reddit up to 2021, before much of the web was written by
-models; it will not be renewed. It tells what is odd for people, never what training changed. Its code is under Apache-2.0, its data under CC BY-SA 4.0:
-whoever hands on a table of its rates names wordfreq and keeps that licence.
+wordfreq 3 (Robyn Speer, 2022) blends Wikipedia, subtitles, news, books, the web, Twitter and Reddit up to 2021, before much of the web
+was written by models; it will not be renewed. It tells what is odd for people, never what training changed. Its code is under
+Apache-2.0, its data under CC BY-SA 4.0: whoever hands on a table of its rates names wordfreq and keeps that licence.
 
-What it cannot say is kept apart. It lists nothing rarer than 0.0102 uses per million words, so an unlisted word has a rate below that, not of zero.
-Its rates come in steps of 2.33 %. For several words in a row its figure is a guess from the single ones, far too high, and it knows no upper case: of
-phrases and cased terms it says nothing here, nor of words with digits, which it lumps together.
+What it cannot say is kept apart. It lists nothing rarer than 0.0102 uses per million words, so an unlisted word has a rate below that,
+not of zero. Its rates come in steps of 2.33 %. For several words in a row its figure is a guess from the single ones, far too high, and
+it knows no upper case: of phrases and cased terms it says nothing here, nor of words with digits, which it lumps together.
 """
 
 from collections.abc import Sequence
