@@ -93,5 +93,6 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        """What changed, in sentences with numbers."""
-        return tuple(change.sentence for change in self.changes)
+        """What changed, in sentences with numbers; each names its run where there are several."""
+        several = len({change.run for change in self.changes}) > 1
+        return tuple(f"{change.run}: {change.sentence}" if several and change.run else change.sentence for change in self.changes)

@@ -21,9 +21,9 @@ from cotdrift.figures.look import RUNS
 from cotdrift.figures.sparkline import sparkline
 from cotdrift.figures.trends import small_multiples, trend_rows
 from cotdrift.figures.volcano import volcano
-from cotdrift.findings import Findings
+from cotdrift.findings import Exclusion, Findings
 from cotdrift.page.carried import LONGEST_LINE, chosen_terms, columns, script_json, visible, whole_traces
-from cotdrift.sentences import REFERENCES, change_in_words, clear_changes, named, number
+from cotdrift.sentences import REFERENCES, clear_changes, named, number, signed_change
 
 if TYPE_CHECKING:
     import altair as alt
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SCRIPTS = ("data", "figures", "terms", "passages", "start")
 MOST_ENVIRONMENT_PANELS = 6
-SAID = re.compile(r"(\d[\d,.]*%?(?: times as often| times| percentage points| less often)?)( \[[^\]]{1,60}\])")
+SAID = re.compile(r"([−+×]?\d[\d,.]*%?(?: times as often| times| percentage points| points| less often)?)( \[[−+∞\d,. ]{1,60}\])")
 
 
 def write_report(findings: Findings, path: Path | str) -> Path:
@@ -80,13 +80,18 @@ def page(findings: Findings) -> str:
         carried=script_json({"figures": figures, "data": {name: columns(listed) for name, listed in rows.items()}, "traces": traces}),
         facts=_facts(findings),
         runs=_runs(findings),
-        changes=[(change.sentence, _spark(findings, change.run, change.measure)) for change in findings.changes],
+        changes=[
+            {"run": change.run, "sentence": change.sentence, "spark": _spark(findings, change.run, change.measure)}
+            for change in findings.changes
+        ],
         surface=_panels(_by_strength(findings.trends, clear), clear),
         term_panels=_panels(findings.term_trends, None),
         environment_panels=list(dict.fromkeys(row["measure"] for row in rows["environments"])),
         environment_units={row["measure"]: row["unit"] for row in rows["environments"]},
         references={against: REFERENCES.get(against, against) for against in findings.terms},
         left_out=left_out,
+        set_aside=sum(sampled.set_aside for sampled in findings.sampled),
+        exclusions=_folded(findings),
         carried_traces=traces,
         longest=LONGEST_LINE,
     )
@@ -156,10 +161,8 @@ def _panels(trends: Iterable[Trend], clear: dict[tuple[str, str], float] | None)
                 "run": trend.run,
                 "first": first,
                 "last": last,
-                "change": None if seen is None else change_in_words(trend),
-                "sign": "" if seen is None else "−" if seen.value < 0 else "+",
-                "times": seen is not None and seen.ratio is not None and seen.ratio.value >= 2,
-                "clear": (trend.run, trend.measure) in clear
+                "change": None if seen is None else signed_change(trend),
+                "is_clear": (trend.run, trend.measure) in clear
                 if clear is not None
                 else seen is not None and seen.p is not None and seen.p < 0.05,
                 "onset": trend.onset,
@@ -169,6 +172,21 @@ def _panels(trends: Iterable[Trend], clear: dict[tuple[str, str], float] | None)
         )
         panel["warnings"] += trend.warnings
     return list(panels.values())
+
+
+def _folded(findings: Findings) -> list[tuple[Exclusion, str, int]]:
+    """What is left out for one reason, with the count at each step and the sum."""
+    groups: dict[tuple[str, str, str, str], list[Exclusion]] = {}
+    for left in findings.exclusions:
+        groups.setdefault((left.run, left.kind, left.measure, left.reason), []).append(left)
+    return [
+        (
+            group[0],
+            ", ".join(f"{left.step}: {left.traces:,}" for left in group if left.step is not None),
+            sum(left.traces for left in group),
+        )
+        for group in groups.values()
+    ]
 
 
 def _spark(findings: Findings, run: str, measure: str) -> Markup:
@@ -209,6 +227,10 @@ def _compact_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
+def _in_line(text: str) -> str:
+    return visible(" ".join(text.split()))
+
+
 def _policy(scripts: Sequence[str], style: str) -> str:
     """Only the scripts and the style written here run: whatever slipped through the escaping would not."""
     allowed = " ".join(_fingerprint(script) for script in scripts)
@@ -237,6 +259,6 @@ def _template() -> Any:
     environment = Environment(
         loader=PackageLoader("cotdrift", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"visible": visible, "told": _told, "named": named, "compact_json": _compact_json}
+    environment.filters |= {"visible": visible, "in_line": _in_line, "told": _told, "named": named, "compact_json": _compact_json}
     environment.globals |= {"run_places": len(RUNS)}
     return environment.get_template("report.html.jinja")

@@ -13,8 +13,8 @@ from cotdrift.estimate import holm
 if TYPE_CHECKING:
     from cotdrift.trend import Trend
 
-MOST_MEASURES = 4
-MOST_TERMS = 5
+MOST_MEASURES = 3
+MOST_TERMS = 4
 ALPHA = 0.05
 
 REFERENCES = {"start": "the first checkpoint", "human": "human text", "answers": "the model's own answers"}
@@ -26,7 +26,7 @@ class Change(Struct, frozen=True, kw_only=True):
 
     sentence: str
     run: str = ""
-    """Empty when the sentence is about all runs."""
+    """Which run it is said of; empty when of all."""
     measure: str = ""
     """The measure or term whose trend shows it; empty when there is none to show."""
 
@@ -43,9 +43,8 @@ def what_changed(
     runs = list(dict.fromkeys([trend.run for trend in trends] + [str(row["run"]) for rows in terms.values() for row in rows]))
     told: list[Change] = []
     for run in runs:
-        where = f"In {run}: " if len(runs) > 1 else ""
         found = [*_surface(run, trends, environments), *_words(run, terms, curves)]
-        told += [Change(sentence=_opened(where, change.sentence), run=run, measure=change.measure) for change in found]
+        told += [Change(sentence=change.sentence, run=run, measure=change.measure) for change in found]
     return tuple(told) or (Change(sentence="There are no two checkpoints to compare, so nothing can be said about change."),)
 
 
@@ -64,7 +63,7 @@ def clear_changes(trends: Iterable[Trend]) -> dict[tuple[str, str], float]:
 
 
 def change_in_words(trend: Trend) -> str:
-    """How far the last checkpoint is from the first, short enough to stand under a figure.
+    """How far the last checkpoint is from the first, without its sign.
 
     A ratio from 2 on is said as times, below as per cent; a share in percentage points; anything else in its own unit.
     """
@@ -77,6 +76,18 @@ def change_in_words(trend: Trend) -> str:
     sign = -1 if value < 0 else 1
     bounds = (None, None) if low is None or high is None else sorted((sign * low, sign * high))
     return f"{number(abs(value))}{'' if unit == '%' else ' '}{unit}{interval(*bounds)}"
+
+
+def signed_change(trend: Trend) -> str:
+    """The same with its sign, as it stands beside a figure."""
+    seen = trend.contrast
+    if seen is None:
+        return "nothing to compare"
+    if seen.ratio is not None and seen.ratio.value >= 2:
+        return f"×{number(seen.ratio.value)}{interval(seen.ratio.low, seen.ratio.high)}"
+    unit, value, low, high = amount(trend)
+    bounds = "" if low is None or high is None else f" [{_minus(low)}, {_minus(high)}]"
+    return f"{_minus(value)}{'%' if unit == '%' else ' points' if unit == 'percentage points' else ''}{bounds}"
 
 
 def amount(trend: Trend) -> tuple[str, float, float | None, float | None]:
@@ -93,9 +104,11 @@ def amount(trend: Trend) -> tuple[str, float, float | None, float | None]:
 def number(value: float) -> str:
     """A number as one reads it.
 
-    >>> [number(value) for value in (61.2, 1315.4, 0.0123, 12.34, 443.0, 2.5e-05)]
-    ['61', '1,315', '0.012', '12', '443', '0.000025']
+    >>> [number(value) for value in (61.2, 1315.4, 0.0123, -12.34, 443.0, 2.5e-05)]
+    ['61', '1,315', '0.012', '−12', '443', '0.000025']
     """
+    if value < 0:
+        return f"−{number(-value)}"
     if abs(value) >= 10:
         return f"{value:,.0f}"
     if abs(value) >= 1:
@@ -129,7 +142,7 @@ def _surface(run: str, trends: Sequence[Trend], environments: Mapping[str, Seque
     moved = sorted((trend for trend in compared if (run, trend.measure) in clear), key=_strength)
     told = [Change(sentence=_moved(trend), measure=trend.measure) for trend in moved[:MOST_MEASURES]]
     if moved:
-        told += _worst_environment(moved[0], environments)
+        told[1:1] = _worst_environment(moved[0], environments)
     others = len(compared) - len(moved)
     held = f"the other {others} show no clear difference" if moved else _nothing(compared)
     counted = f"Of {len(compared)} surface measures and outcomes, {len(moved) or 'none'} changed clearly (Holm-adjusted p below {ALPHA:g})"
@@ -153,12 +166,12 @@ def _moved(trend: Trend) -> str:
     if trend.measure in ("reasoning_words", "reasoning_characters"):
         subject, more = "reasoning" if trend.measure == "reasoning_words" else "reasoning in characters", "longer" if up else "shorter"
     else:
-        subject, more = named(trend.measure), "higher" if up else "lower"
+        subject, more = f"“{named(trend.measure)}”", "higher" if up else "lower"
     against = f"at step {seen.step} against step {seen.since}, on {seen.prompts:,} shared prompts"
     if trend.onset:
         onset = f"From step {trend.onset.step} [{trend.onset.low}, {trend.onset.high}] on, "
         return f"{onset}{subject} is {more}: by {change_in_words(trend)} {against}."
-    return f"{subject[0].upper()}{subject[1:]} is {more}: by {change_in_words(trend)} {against}. No step can be named from which on."
+    return f"{subject[0].upper()}{subject[1:]} is {more}: by {change_in_words(trend)} {against}; from which step on cannot be told."
 
 
 def _worst_environment(overall: Trend, environments: Mapping[str, Sequence[Trend]]) -> list[Change]:
@@ -174,17 +187,10 @@ def _worst_environment(overall: Trend, environments: Mapping[str, Sequence[Trend
     most, least = (by_change[0], by_change[-1]) if amount(overall)[1] < 0 else (by_change[-1], by_change[0])
     return [
         Change(
-            sentence=f"That change is largest in {most} ({_signed(within[most])}) and smallest in {least} ({_signed(within[least])}), "
-            f"of {len(within)} environments."
+            sentence=f"Of {len(within)} environments that change is largest in {most}, {signed_change(within[most])}, "
+            f"and smallest in {least}, {signed_change(within[least])}."
         )
     ]
-
-
-def _signed(trend: Trend) -> str:
-    unit, value, low, high = amount(trend)
-    sign = "−" if value < 0 else "+"
-    bounds = "" if low is None or high is None else f" [{_minus(low)}, {_minus(high)}]"
-    return f"{sign}{number(abs(value))}{'' if unit == '%' else ' '}{unit}{bounds}"
 
 
 def _nothing(compared: Sequence[Trend]) -> str:
@@ -256,13 +262,6 @@ def _times(row: Mapping[str, Any]) -> str:
             "" if low is None or high is None else interval(100 * (1 - high), 100 * (1 - low))
         )
     return f"{number(ratio)} times as often{interval(low, high)}"
-
-
-def _opened(where: str, sentence: str) -> str:
-    if not where:
-        return sentence
-    first = sentence.split(" ", 1)[0]
-    return where + (sentence if first.startswith("“") else sentence[0].lower() + sentence[1:])
 
 
 def _scaled(scale: float, shift: float, *numbers: float | None) -> tuple[Any, ...]:

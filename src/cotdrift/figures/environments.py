@@ -51,7 +51,7 @@ def by_environment(rows: Sequence[Mapping[str, Any]], *, columns: int = 3, width
     ]
     about += [alt.Tooltip("unit:N"), alt.Tooltip("prompts:Q")]
     shape = alt.Shape("is_overall:N", scale=alt.Scale(domain=[False, True], range=["circle", "diamond"]), legend=None)
-    size = alt.Size("is_overall:N", scale=alt.Scale(domain=[False, True], range=[48, 110]), legend=None)
+    size = alt.Size("is_overall:O", scale=alt.Scale(domain=[False, True], range=[48, 110]), legend=None)
     zero = alt.Chart().mark_rule(color=QUIET, strokeWidth=0.8).encode(x=alt.datum(0))
     spans = (
         alt.Chart()
@@ -63,10 +63,11 @@ def by_environment(rows: Sequence[Mapping[str, Any]], *, columns: int = 3, width
     )
     panels = list(dict.fromkeys(row["measure"] for row in rows))
     return dressed(
-        alt.layer(zero, spans, dots, data=alt.InlineData(values=[dict(row) for row in rows]))
+        alt.layer(zero, spans, dots, data=alt.InlineData(values=[]))
         .properties(width=width, height=alt.Step(22))
         .facet(alt.Facet("measure:N", sort=panels), columns=columns)
-        .resolve_scale(x="independent", y="independent")
+        .resolve_scale(x="independent", y="independent"),
+        rows,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -12,13 +12,15 @@ RUNS = ("#0b6399", "#c2541b", "#0e8265", "#a3528c", "#8a6d00", "#5b5f66")
 """One colour a run, after Okabe and Ito, darkened until lines hold on white; the page swaps each for a lighter one in the dark."""
 MORE, LESS, NEITHER = "#c2541b", "#0b6399", "#a9a69e"
 INK, QUIET, RULE, PAPER = "#1d1c1a", "#6a675f", "#dedbd3", "#ffffff"
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
+FONT = "-apple-system, BlinkMacSystemFont, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
 
 Drawn = TypeVar("Drawn", bound="alt.TopLevelMixin")
 
 
-def dressed(chart: Drawn) -> Drawn:
-    """The chart with the look of every figure here."""
+def dressed(chart: Drawn, rows: Sequence[Mapping[str, Any]]) -> Drawn:
+    """The chart with the look of every figure here, and its data, which come last: Altair copies what it has at every turn."""
+    import altair as alt  # half a second to import
+
     look: dict[str, Any] = {
         "background": PAPER,
         "font": FONT,
@@ -39,10 +41,13 @@ def dressed(chart: Drawn) -> Drawn:
             "titlePadding": 8,
         },
         "axisX": {"grid": False, "domain": True, "domainColor": RULE, "ticks": True, "tickColor": RULE, "tickSize": 4, "labelPadding": 3},
+        "axisY": {"minExtent": 32},
         "header": {"labelAnchor": "start", "labelColor": INK, "labelFontSize": 12, "labelFontWeight": "bold", "title": None},
         "legend": {"labelColor": INK, "titleColor": QUIET, "titleFontWeight": "normal", "symbolStrokeWidth": 2},
     }
-    return chart.configure(**look)
+    drawn = chart.configure(**look)
+    drawn.data = alt.InlineData(values=[dict(row) for row in rows])  # type: ignore[attr-defined]  # every chart has data
+    return drawn
 
 
 def run_colours(runs: Sequence[str]) -> alt.Color:

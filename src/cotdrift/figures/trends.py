@@ -66,10 +66,13 @@ def small_multiples(
     colour = run_colours([row["run"] for row in rows])
     about = [alt.Tooltip(f"{name}:{kind}") for name, kind in (("run", "N"), ("step", "Q"), (value, "Q"), (low, "Q"), (high, "Q"))]
     about += [alt.Tooltip("traces:Q"), alt.Tooltip("prompts:Q")]
-    onset = alt.Chart().transform_filter("isValid(datum.onset)")
     layers = [
-        onset.mark_rect(opacity=0.35, color=RULE).encode(x=alt.X("onset_low:Q", title=None), x2="onset_high:Q"),
-        onset.mark_rule(strokeDash=[3, 3], strokeWidth=1).encode(x=alt.X("onset:Q", title=None), color=colour),
+        base.transform_filter("isValid(datum.onset)")
+        .mark_rect(opacity=0.35, color=RULE)
+        .encode(x=alt.X("onset_low:Q", title=None), x2="onset_high:Q"),
+        base.transform_filter("isValid(datum.onset)")
+        .mark_rule(strokeDash=[3, 3], strokeWidth=1)
+        .encode(x=alt.X("onset:Q", title=None), color=colour),
         base.mark_area(opacity=0.16, line=False).encode(x=step, y=alt.Y(f"{low}:Q", title=None, scale=scale), y2=f"{high}:Q", color=colour),
         base.mark_line(strokeWidth=2, strokeJoin="round").encode(x=step, y=up, color=colour),
         base.mark_circle(size=34, opacity=1, stroke=PAPER, strokeWidth=1).encode(x=step, y=up, color=colour, tooltip=about),
@@ -78,10 +81,11 @@ def small_multiples(
         layers.insert(0, alt.Chart().mark_rule(color=QUIET, strokeWidth=0.8).encode(y=alt.datum(0)))
     panels = list(dict.fromkeys(row["measure"] for row in rows))
     return dressed(
-        alt.layer(*layers, data=alt.InlineData(values=list(rows)))
+        alt.layer(*layers, data=alt.InlineData(values=[]))
         .properties(width=width, height=130)
         .facet(alt.Facet("measure:N", sort=panels), columns=columns)
-        .resolve_scale(y="independent")
+        .resolve_scale(y="independent"),
+        rows,
     )
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 ALPHA = 0.05
 WIDTH, HEIGHT = 640, 400
+MARGIN = 34
+"""Pixels left free at either side, for names."""
 MOST_LABELS = 30
 
 PLACE = (
@@ -44,12 +46,13 @@ def label_terms(rows: Sequence[Mapping[str, Any]], *, width: int = WIDTH, height
     clear = [spot for spot in placed if (rows[spot[0]]["p_adjusted"] or 0.0) < ALPHA and rows[spot[0]]["p_adjusted"] is not None]
     clear.sort(key=lambda spot: -abs(rows[spot[0]]["z"] or 0.0))
     for level, across, most in ((2, 300, MOST_LABELS // 3), (1, width, MOST_LABELS)):
-        taken = [_box(rows[n]["term"], (where - left) / span * across, y * height) for n, where, y in clear if labels[n]]
-        for n, where, y in clear:
-            box = _box(rows[n]["term"], (where - left) / span * across, y * height)
-            if not labels[n] and len(taken) < most and box[2] <= across + 24 and not any(_overlap(box, other) for other in taken):
-                labels[n] = level
-                taken.append(box)
+        spots = {n: (MARGIN + (where - left) / span * (across - 2 * MARGIN), y * height) for n, where, y in clear}
+        taken = [_name(rows[n]["term"], *spots[n]) for n in spots if labels[n]] + [_dot(*spot) for spot in spots.values()]
+        for n, spot in spots.items():
+            name = _name(rows[n]["term"], *spot)
+            if not labels[n] and most and name[2] <= across and not any(_overlap(name, other) for other in taken):
+                labels[n], most = level, most - 1
+                taken.append(name)
     return labels
 
 
@@ -58,13 +61,18 @@ def volcano(rows: Sequence[Mapping[str, Any]], *, width: int = WIDTH) -> alt.Lay
     import altair as alt  # half a second to import
 
     points = (
-        alt.Chart(alt.InlineData(values=list(rows)))
+        alt.Chart()
         .transform_calculate(natural=PLACE)
         .transform_filter("isValid(datum.natural) && isValid(datum.spread)")
         .transform_calculate(doublings="datum.natural / LN2", mark=MARK)
         .transform_calculate(group=GROUP)
     )
-    x = alt.X("doublings:Q", title="rate, times the reference", axis=alt.Axis(labelExpr=RATIOS, tickCount=7, tickMinStep=1, grid=True))
+    x = alt.X(
+        "doublings:Q",
+        title="rate, times the reference",
+        axis=alt.Axis(labelExpr=RATIOS, tickCount=7, tickMinStep=1, grid=True),
+        scale=alt.Scale(nice=False, padding=MARGIN),
+    )
     y = alt.Y(
         "spread:Q", title="in few prompts  ←  spread (DPnorm)  →  in all alike", scale=alt.Scale(reverse=True, domain=[0, 1], padding=6)
     )
@@ -94,14 +102,18 @@ def volcano(rows: Sequence[Mapping[str, Any]], *, width: int = WIDTH) -> alt.Lay
     same = alt.Chart().mark_rule(color=QUIET, strokeWidth=0.8).encode(x=alt.datum(0))
     quiet = dots.transform_filter("datum.group == 'no clear change'").encode(tooltip=about)
     loud = dots.transform_filter("datum.group != 'no clear change'").encode(tooltip=about)
-    return dressed(alt.layer(same, quiet, loud, names).properties(width=width, height=HEIGHT))
+    return dressed(alt.layer(same, quiet, loud, names, data=alt.InlineData(values=[])).properties(width=width, height=HEIGHT), rows)
 
 
 Box = tuple[float, float, float, float]
 
 
-def _box(term: str, x: float, y: float) -> Box:
-    return x + 5, y - 7, x + 9 + 6.4 * len(term), y + 7
+def _name(term: str, x: float, y: float) -> Box:
+    return x + 6, y - 7, x + 9 + 6.4 * len(term), y + 7
+
+
+def _dot(x: float, y: float) -> Box:
+    return x - 4, y - 4, x + 4, y + 4
 
 
 def _overlap(one: Box, other: Box) -> bool:

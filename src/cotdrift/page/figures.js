@@ -25,6 +25,7 @@ function figureRows(name, panel) {
 function specOf(name, panel) {
   const whole = structuredClone(carried.figures[name]);
   const spec = panel === undefined ? whole : { $schema: whole.$schema, config: whole.config, ...whole.spec };
+  delete spec.config.background;
   return onThePage({ ...spec, width: 'container', autosize: { type: 'fit-x', contains: 'padding' } });
 }
 
@@ -37,6 +38,7 @@ async function draw(holder) {
   const spec = specOf(name, panel);
   if (panel !== undefined) spec.config.legend = { ...spec.config.legend, disable: true };
   spec.data = { values: figureRows(name, panel) };
+  if (!spec.data.values.some(row => row.onset)) spec.layer = spec.layer.filter(layer => !layer.encoding?.x?.field?.startsWith('onset'));
   holder.view?.finalize();
   const { view } = await vegaEmbed(holder, spec, settings);
   holder.view = view;
