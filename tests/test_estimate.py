@@ -109,7 +109,7 @@ def test_no_traces_have_no_value() -> None:
 
 def test_a_paired_difference_is_the_paired_t_test_on_prompt_means() -> None:
     before = Sums.of(VALUES, PROMPTS, n_prompts=30)
-    after = Sums.of(VALUES + 0.3 + RNG.normal(size=160), PROMPTS + 3, n_prompts=30)
+    after = Sums.of(VALUES[::-1] + 0.3, PROMPTS + 3, n_prompts=30)
     ours = paired_difference(before, after)
     shared = np.isfinite(before.means - after.means)
     oracle = scipy.stats.ttest_rel(after.means[shared], before.means[shared])
@@ -138,7 +138,7 @@ def test_a_paired_ratio_is_the_ratio_of_means_over_shared_prompts() -> None:
 def test_poststratifying_undoes_a_changed_mix() -> None:
     environment = np.repeat([0, 1], [80, 20])
     words = np.full(100, 10_000.0)
-    counts = RNG.poisson(np.where(environment == 0, 20, 200) * words / 1e6 * 5) / 5
+    counts = np.random.default_rng(3).poisson(np.where(environment == 0, 20, 200) * words / 1e6 * 5) / 5
     ours = poststratified(counts, np.arange(100), environment, [1, 1], exposure=words / 1e6)
     assert ours.value == pytest.approx(np.mean([counts[:80].mean(), counts[80:].mean()]) * 100)
     assert_sound(ours)

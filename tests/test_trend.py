@@ -77,7 +77,7 @@ def test_a_hinge_is_found_where_it_bends() -> None:
 def test_no_change_is_called_none() -> None:
     rng = np.random.default_rng(2)
     calm, restless = [], []
-    for seed in range(200):
+    for seed in range(120):
         cells = grid_cells(noise(rng))
         calm.append(onset(cells, grid_of(cells), level=0.95, resamples=100, seed=seed)[1].startswith("no change"))
         cells = grid_cells(noise(rng) + 0.5 * rng.normal(size=(40, 12)).cumsum(axis=1))
@@ -188,6 +188,20 @@ def test_checkpoints_that_share_no_prompts_are_compared_within_environments() ->
     assert trend.onset is not None
     assert trend.onset.low <= 300 <= trend.onset.high
     assert any("share hardly any prompts" in warning for warning in trend.warnings)
+
+
+def test_bundles_of_prompts_that_never_come_back_say_what_the_prompts_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(18)
+    n, each = 1200, np.ones(1200)
+    sums = Sums(rng.normal(size=n) + np.arange(n) % 2, each, each.astype(np.int64))
+    cells = Cells([0, 1, 2], ["one", "other"], np.arange(n) // 2 % 3, np.arange(n), sums, np.arange(n) % 2)
+    alone = event_study(cells, grid_of(cells), 0.95)[2]
+    monkeypatch.setattr("cotdrift.event_study.MOST_BUNDLES", 300)
+    bundled = event_study(cells, grid_of(cells), 0.95)[2]
+    assert alone is not None
+    assert bundled is not None
+    assert bundled.value == pytest.approx(alone.value)
+    assert bundled.low == pytest.approx(alone.low, abs=0.05)
 
 
 def test_a_moving_mix_of_environments_is_no_drift_once_poststratified() -> None:

@@ -12,6 +12,8 @@ from cotdrift.estimate import Estimate, Floats, Ints, Sums, bootstrap, sign_flip
 
 ROUGH_PROMPTS = 10
 """Below this many shared prompts, intervals and p-values are rough."""
+MOST_BUNDLES = 2_000
+"""How many rows prompts that never come back are kept in: beyond that, bundles drawn by chance stand for prompts."""
 MOST_STARTS = 40
 """How many checkpoints are tried as the start of a change; with more checkpoints, every so many."""
 WIDEST_ONSET = 2 / 3
@@ -37,49 +39,56 @@ class Cells(NamedTuple):
     environment: Ints
     """Of each prompt."""
 
-    def at(self, step: int) -> Sums:
-        """One step, an entry a prompt."""
-        here, n = self.step == step, len(self.environment)
-        codes = self.prompt[here]
-        total, size = (np.bincount(codes, column[here], minlength=n).astype(np.float64) for column in self.sums[:2])
-        traces = np.zeros(n, np.int64)
-        traces[codes] = self.sums.traces[here]
-        return Sums(total, size, traces)
+    def at(self, step: int) -> tuple[Sums, Ints]:
+        """One step: an entry a prompt it has, and the environment of each."""
+        here = self.step == step
+        return Sums(*(column[here] for column in self.sums)), self.environment[self.prompt[here]]
+
+    def aligned(self, step: int) -> Sums:
+        """One step: an entry a prompt of the run."""
+        here, every = self.step == step, np.zeros((3, len(self.environment)))
+        every[:, self.prompt[here]] = [column[here] for column in self.sums]
+        return Sums(every[0], every[1], every[2].astype(np.int64))
 
 
 class Grid(NamedTuple):
     """Prompts by steps, each prompt's mean less that of its block: itself, or its environment when prompts do not come back."""
 
     value: Floats
+    """One row a prompt, or a bundle of them; 0 where it has no traces."""
     seen: Floats
-    """1 where the prompt has traces at the step, else 0; the value is 0 there."""
+    """How many prompts of the row have traces at the step."""
     block: Ints
     blocks: Floats
     """How many prompts of each block each step has."""
     paired: bool
 
 
-def grid_of(cells: Cells) -> Grid:
+def grid_of(cells: Cells, *, seed: int = 0) -> Grid:
     """Prompts by steps, centred by prompt where prompts come back, else by environment."""
     n_prompts, n_steps = len(cells.environment), len(cells.steps)
     visits = np.bincount(cells.prompt, minlength=n_prompts)
     paired = bool((visits > 1).sum() >= min(ROUGH_PROMPTS, max(2, n_prompts / 2)))
     kept = visits > 1 if paired else visits > 0
-    row = np.cumsum(kept) - 1
+    if paired:
+        row, block = np.cumsum(kept) - 1, np.arange(int(kept.sum()))
+    else:
+        bundles = max(1, MOST_BUNDLES // max(len(cells.environments), 1))
+        drawn = np.random.default_rng(seed).permutation(n_prompts) % bundles
+        keys, row = np.unique(cells.environment * bundles + drawn, return_inverse=True)
+        block = np.unique(keys // bundles, return_inverse=True)[1]
+    value, seen = np.zeros((2, len(block), n_steps))
     here = kept[cells.prompt]
-    value, seen = np.zeros((2, int(kept.sum()), n_steps))
-    value[row[cells.prompt[here]], cells.step[here]] = cells.sums.means[here]
-    seen[row[cells.prompt[here]], cells.step[here]] = 1.0
-    block = np.arange(len(value)) if paired else np.unique(cells.environment[kept], return_inverse=True)[1]
+    place = row[cells.prompt[here]], cells.step[here]
+    np.add.at(value, place, cells.sums.means[here])
+    np.add.at(seen, place, 1.0)
     n_blocks = int(block.max(initial=-1)) + 1
     blocks, totals = np.zeros((n_blocks, n_steps)), np.zeros(n_blocks)
     np.add.at(blocks, block, seen)
     np.add.at(totals, block, value.sum(axis=1))
-    means = totals / blocks.sum(axis=1)
-    centred = seen * (value - means[block, None])
-    centred[np.abs(centred) <= 1e-12 * np.abs(value).max(initial=0.0)] = (
-        0.0  # rounding alone would else agree over prompts, and pass for change
-    )
+    centred = value - seen * (totals / blocks.sum(axis=1))[block, None]
+    # rounding alone would agree over prompts, and so pass for change
+    centred[np.abs(centred) <= 1e-12 * np.abs(value).max(initial=0.0)] = 0.0
     return Grid(value=centred, seen=seen, block=block, blocks=blocks, paired=paired)
 
 
@@ -93,7 +102,7 @@ def event_study(cells: Cells, grid: Grid, level: float) -> list[Estimate | None]
         return told
     shares = grid.blocks / grid.blocks.sum(axis=1, keepdims=True)
     normal = np.diag(grid.blocks.sum(axis=0)) - shares.T @ grid.blocks
-    inverse = np.linalg.pinv(normal[np.ix_(others, others)], hermitian=True)
+    inverse = np.linalg.inv(normal[np.ix_(others, others)])  # has one: all of these are joined to the first
     effects = inverse @ grid.value.sum(axis=0)[others]
     full = np.zeros(len(cells.steps))
     full[others] = effects
@@ -179,10 +188,13 @@ def _ramp(checkpoints: Ints, start: int, end: int) -> Floats:
 def _against_line(grid: Grid, heights: Floats, shapes: Floats) -> Floats:
     """What each prompt says for each ramp once a straight line over all checkpoints is fitted; `heights` are the ramps' means by block."""
     straight = _ramp(np.arange(shapes.shape[1]), 0, shapes.shape[1] - 1)
-    line = grid.seen * (straight - (grid.blocks @ straight / grid.blocks.sum(axis=1))[grid.block, None])
-    size = float((line**2).sum())
-    residual = grid.value - line * (float((grid.value * line).sum()) / size)
+    height = straight - (grid.blocks @ straight / grid.blocks.sum(axis=1))[grid.block, None]
+    line = grid.seen * height
+    size = float((line * height).sum())
+    if not size:
+        return np.zeros((len(grid.value), len(shapes)))
+    residual = grid.value - line * (float((grid.value * height).sum()) / size)
     along = (line.sum(axis=0) @ shapes.T - line.sum(axis=1) @ heights[grid.block]) / size
     scores: Floats = residual @ shapes.T - residual.sum(axis=1, keepdims=True) * heights[grid.block]
-    scores -= (residual * line).sum(axis=1, keepdims=True) * along
+    scores -= (residual * height).sum(axis=1, keepdims=True) * along
     return scores

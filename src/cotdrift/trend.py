@@ -120,7 +120,7 @@ def trend_of(
     cells = _cells(frame)
     rate = "exposure" in frame.columns
     share = not rate and _yes_and_no(frame["value"], unit)
-    grid = grid_of(cells)
+    grid = grid_of(cells, seed=seed)
     paired = event_study(cells, grid, level)
     positive = not share and not unit.startswith("share") and float(cells.sums.total.min(initial=0.0)) >= 0
     strata = _poststratified(cells, share=share, rate=rate, level=level)
@@ -130,7 +130,7 @@ def trend_of(
         why = lacking.get(step, {})
         aside = sum(count for reason, count in why.items() if reason.startswith("reasoning is "))
         missing = sum(why.values()) - aside
-        here = cells.at(code)
+        here, _ = cells.at(code)
         seen = rate_of(here, missing=missing, level=level) if rate else mean_of(here, share=share, missing=missing, level=level)
         points.append(
             Point(
@@ -211,8 +211,8 @@ def _poststratified(cells: Cells, *, share: bool, rate: bool, level: float) -> l
     mix = _mix(cells)[:, everywhere]
     weights = np.zeros(len(cells.environments))
     weights[everywhere] = (mix / mix.sum(axis=1, keepdims=True)).mean(axis=0)
-    told = partial(poststratified_of, strata=cells.environment, weights=weights, share=share, rate=rate, level=level)
-    return [told(cells.at(code)) for code in range(len(cells.steps))]
+    told = partial(poststratified_of, weights=weights, share=share, rate=rate, level=level)
+    return [told(*cells.at(code)) for code in range(len(cells.steps))]
 
 
 def _mix(cells: Cells) -> Floats:
@@ -233,7 +233,7 @@ def _last_against_first(
 ) -> LastAgainstFirst | None:
     if len(cells.steps) < 2:
         return None
-    first, last = cells.at(0), cells.at(len(cells.steps) - 1)
+    first, last = cells.aligned(0), cells.aligned(len(cells.steps) - 1)
     made = partial(LastAgainstFirst, step=cells.steps[-1], since=cells.steps[0])
     if grid.paired and (seen := paired_difference(first, last, level=level, seed=seed)):
         ratio = paired_ratio(first, last, level=level, seed=seed) if positive else None
@@ -304,7 +304,7 @@ def _warnings(frame: pl.DataFrame, cells: Cells, grid: Grid, points: list[Point]
         return said
     prompts, visits = len(cells.environment), np.bincount(cells.prompt, minlength=len(cells.environment))
     shared = int((visits == len(points)).sum())
-    both = int(((cells.at(0).size > 0) & (cells.at(len(points) - 1).size > 0)).sum())
+    both = int(((cells.aligned(0).size > 0) & (cells.aligned(len(points) - 1).size > 0)).sum())
     if not grid.paired:
         said.append("Checkpoints share hardly any prompts: they are compared within environments, not pairwise, and that is less sure.")
     elif shared < prompts:
