@@ -9,11 +9,14 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from cotdrift.cli import cli
+from cotdrift.format import Format
 from cotdrift.measure import Measure
+from cotdrift.shelf import collect
 
 HOUSE = Path(__file__).resolve().parents[1]
 DOCS = HOUSE / "docs"
@@ -75,8 +78,13 @@ def test_the_generated_pages_are_the_present_ones() -> None:
     assert stale == [], "run `make docs` to write them anew"
 
 
+def test_every_format_is_on_its_page() -> None:
+    page = (DOCS / "formats.md").read_text(encoding="utf-8").replace("\\|", "|")
+    assert [name for name, kind in collect("formats", Format).items() if f"| `{name}` | {kind.looks_for} |" not in page] == []
+
+
 def test_every_command_and_option_says_what_it_is_for() -> None:
     for name, command in cli.commands.items():
         assert command.help, f"cotdrift {name} says nothing of itself"
-        silent = [option.name for option in command.params if getattr(option, "help", "-") is None]
+        silent = [option.name for option in command.params if isinstance(option, click.Option) and not option.help]
         assert silent == [], f"cotdrift {name}: {silent} have no help"
