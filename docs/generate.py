@@ -22,12 +22,11 @@ def pages() -> dict[str, str]:
 
 def command_line() -> str:
     """Every command's own help."""
-    top = click.Context(cli, info_name="cotdrift")
-    said = ["# Command line", "What each command says of itself with `--help`.", _help(top, cli)]
+    top = cli.make_context("cotdrift", [], resilient_parsing=True)
+    said = ["# Command line", "What each command says of itself with `--help`.", _help(top)]
     for name in cli.list_commands(top):
-        command = cli.get_command(top, name)
-        assert command is not None
-        said += [f"## cotdrift {name}", _help(click.Context(command, info_name=name, parent=top), command)]
+        command = cli.commands[name]
+        said += [f"## cotdrift {name}", _help(command.make_context(name, [], parent=top, resilient_parsing=True))]
     return "\n\n".join(said) + "\n"
 
 
@@ -53,10 +52,9 @@ def measures() -> str:
     return "\n\n".join(said) + "\n"
 
 
-def _help(context: click.Context, command: click.Command) -> str:
-    context.max_content_width = 100
-    context.terminal_width = 100
-    return f"```text\n{command.get_help(context)}\n```"
+def _help(context: click.Context) -> str:
+    context.max_content_width = context.terminal_width = 100
+    return f"```text\n{context.get_help()}\n```"
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ def test_every_example_of_a_page_does_what_it_says(
 
 def run_commands(text: str) -> None:
     """Each line that begins with `$` is a command; the lines after it are what it prints."""
+    text = text.replace("\\\n", " ")
     for said in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
         line, _, printed = said.partition("\n")
         name, *arguments = shlex.split(line)
