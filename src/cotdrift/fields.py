@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from cotdrift.conversation import CUT_OFF, Conversation, Reply, join, read_messages, split_reply
+from cotdrift.conversation import CLOSING, CUT_OFF, Conversation, Reply, join, read_messages, split_reply
 from cotdrift.errors import InputError
 from cotdrift.provenance import Provenance, step_in_name, whole_number, without_step
 from cotdrift.trace import ReasoningKind, Trace
@@ -307,7 +307,12 @@ class FieldMap:
         else:
             prompt = context = _words(prompt, "prompt")
             said = _words(answer, "answer")
-            reply = Reply(thoughts, said, "raw") if thoughts else split_reply(said, begun=prompt.rstrip().endswith("<think>"))
+            if thoughts:
+                reply = Reply(thoughts, said, "raw")
+            elif "reasoning" in given and not CLOSING.search(said):  # the source looked for reasoning, and found none that ends
+                reply = Reply(answer=said)
+            else:
+                reply = split_reply(said, begun=prompt.rstrip().endswith("<think>"))
         if not ({"reasoning", "answer", "messages"} & set(given)):
             raise Unfit("", "no field holds reasoning or an answer", "Name them: --map reasoning=FIELD --map answer=FIELD")
         return prompt, context, reply, talk if talk and not thoughts else None

@@ -164,7 +164,9 @@ def _line(number: int, line: bytes, size: int) -> Iterator[Piece]:
         yield Piece(number, line)
 
 
-TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\]]', re.DOTALL)
+TOKEN = re.compile(rb'[^"{}\[\]]*+("(?:[^"\\]++|\\.)*+"|[{}\[\]])', re.DOTALL)
+"""The next text or bracket; none matches while a text has no end."""
+
 SCALAR = re.compile(rb"[^\s,:\[\]{}\"]+")
 SPACE = re.compile(rb"\s*")
 
@@ -251,7 +253,7 @@ class _Text:
         depth = 0
         seen = self.at
         while True:
-            match = TOKEN.search(self.text, seen)
+            match = TOKEN.match(self.text, seen)
             if match is None:
                 quote = self.text.find(b'"', seen)
                 waits = (quote if quote >= 0 else len(self.text)) - self.at
@@ -259,7 +261,7 @@ class _Text:
                     raise BrokenOff("the JSON ends in the middle of a value")
                 seen = self.at + waits
                 continue
-            token = match.group()[:1]
+            token = match[1][:1]
             seen = match.end()
             depth += (token in b"{[") - (token in b"}]")
             if depth <= 0:
@@ -306,12 +308,14 @@ def field_names(text: bytes) -> frozenset[str]:
     """
     names = set()
     depth = 0
-    for match in TOKEN.finditer(text):
-        token = text[match.start()]
-        if token == 0x22:
-            if depth == 1 and text[match.end() : match.end() + 2].lstrip()[:1] == b":":
-                names.add(match.group()[1:-1].decode("utf-8", "replace"))
-        elif token == 0x7B or depth:
+    at = 0
+    while match := TOKEN.match(text, at):
+        at = match.end()
+        token = match[1][:1]
+        if token == b'"':
+            if depth == 1 and text[at : at + 2].lstrip()[:1] == b":":
+                names.add(match[1][1:-1].decode("utf-8", "replace"))
+        elif token == b"{" or depth:
             depth += 1 if token in b"{[" else -1
             if depth <= 0:
                 break

@@ -11,8 +11,8 @@ from cotdrift.records import Found, reject
 from cotdrift.trace import Rejected
 
 PLAIN = frozenset(
-    "example_id prompt completion answer info error timing is_completed is_truncated stop_condition metrics tool_defs oai_tools token_usage task "
-    "trajectory error_chain long_error_chain advantage env_name sampling_args temperature rollout_idx id version".split()
+    "example_id prompt completion answer info error timing is_completed is_truncated stop_condition metrics tool_defs oai_tools token_usage "
+    "task trajectory error_chain long_error_chain advantage env_name sampling_args temperature rollout_idx id version".split()
 )
 """Fields of a flat row that are no metric; every other number is a reward or a metric."""
 
@@ -82,10 +82,9 @@ def _flat(trace: dict[str, Any]) -> dict[str, Any]:
     row = {
         "example_id": next(
             (
-                holder[name]
-                for holder in (data, task, trace)
-                for name in ("key", "id", "idx", "example_id", "hash")
-                if holder.get(name) is not None and holder is not trace
+                one
+                for one in (task.get("key"), *(data.get(name) for name in ("id", "idx", "example_id")), task.get("hash"))
+                if one is not None
             ),
             None,
         ),

@@ -100,7 +100,7 @@ def _sample(
         try:
             sample = samples.decode(content)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            sample = msgspec.convert(lenient(content), Sample, strict=False)
+            sample = samples.decode(msgspec.json.encode(lenient(content)))
         if archive is not None and chunks is not None:
             _put_together(archive, place, sample, chunks)
         return samples.trace(sample, place)
