@@ -234,3 +234,10 @@ def test_chance_alone_is_called_a_difference_as_seldom_as_promised() -> None:
     rng = np.random.default_rng(1)
     p = [sign_flip(rng.standard_t(4, (30, 5)), draws=499, seed=seed) for seed in range(400)]
     assert 0.02 <= np.mean([value is not None and value <= 0.05 for value in p]) <= 0.08
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_adjusted_p_values_are_those_of_statsmodels(p: list[float]) -> None:
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    assert holm(p) == pytest.approx(multitest.multipletests(p, method="holm")[1].tolist())
+    assert benjamini_hochberg(p) == pytest.approx(multitest.multipletests(p, method="fdr_bh")[1].tolist())
