@@ -34,14 +34,25 @@ def write_lines(path: Path, *records: dict[str, Any]) -> Path:
     return path
 
 
-RECORD = {"run": "a", "step": 3, "environment": "sums", "prompt_id": "q1", "rep": 2, "prompt": "1+1?", "reasoning": "One and one.", "answer": "2"}
+RECORD = {
+    "run": "a",
+    "step": 3,
+    "environment": "sums",
+    "prompt_id": "q1",
+    "rep": 2,
+    "prompt": "1+1?",
+    "reasoning": "One and one.",
+    "answer": "2",
+}
 
 
 # --- mapped records
 
 
 def test_our_own_names_need_no_guess(tmp_path: Path) -> None:
-    [trace], rejected, notes = read(write_lines(tmp_path / "t.jsonl", RECORD | {"reward": 1.0, "condition_audit": 50, "outcome_hinted": "yes", "note": [1]}))
+    [trace], rejected, notes = read(
+        write_lines(tmp_path / "t.jsonl", RECORD | {"reward": 1.0, "condition_audit": 50, "outcome_hinted": "yes", "note": [1]})
+    )
     assert (trace.run, trace.step, trace.environment, trace.prompt_id, trace.rep) == ("a", 3, "sums", "q1", 2)
     assert (trace.prompt, trace.reasoning, trace.answer, trace.reasoning_kind) == ("1+1?", "One and one.", "2", "raw")
     assert trace.outcomes == {"reward": 1.0, "hinted": 1.0}
@@ -152,7 +163,11 @@ def test_the_same_records_read_alike_from_every_kind_of_file(tmp_path: Path) -> 
 
 
 def test_reasoning_in_the_answer_is_split_off(tmp_path: Path) -> None:
-    for said in ("<think>\nHm.\n</think>\n\nTwo", "Hm.\n</think>\nTwo", "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Two"):
+    for said in (
+        "<think>\nHm.\n</think>\n\nTwo",
+        "Hm.\n</think>\nTwo",
+        "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>Two",
+    ):
         [trace], _, _ = read(write_lines(tmp_path / "t.jsonl", {"prompt": "?", "output": said, "step": 1}))
         assert (trace.reasoning, trace.answer, trace.reasoning_kind, trace.truncated) == ("Hm.", "Two", "raw", False)
     for asked, said in (("?", "<think>\nHm."), ("?<think>\n", "Hm.")):
@@ -174,7 +189,15 @@ def test_a_big_json_list_is_read_one_by_one(tmp_path: Path) -> None:
 def test_verl_rollouts(tmp_path: Path) -> None:
     """`_dump_generations` writes a file a step: input, output, gts, score, step, and what the reward function gave besides."""
     rows = [
-        {"input": "user\n2+2?\nassistant\n", "output": "<think>\nTwo and two.\n</think>\n4", "gts": "4", "score": 1.0, "step": 20, "acc": True, "pred": "4"},
+        {
+            "input": "user\n2+2?\nassistant\n",
+            "output": "<think>\nTwo and two.\n</think>\n4",
+            "gts": "4",
+            "score": 1.0,
+            "step": 20,
+            "acc": True,
+            "pred": "4",
+        },
         {"input": "user\n2+2?\nassistant\n", "output": "<think>\nTwo and", "gts": "4", "score": -1.0, "step": 20, "acc": False, "pred": ""},
     ]
     path = write_lines(tmp_path / "grpo-a" / "rollout_data" / "20.jsonl", *rows)
@@ -265,7 +288,11 @@ GRAPH = {
         {"parent": 0, "message": {"role": "assistant", "content": "Not on this branch."}, "sampled": True},
         {
             "parent": 0,
-            "message": {"role": "assistant", "reasoning_content": "Ask.", "tool_calls": [{"id": "c", "name": "add", "arguments": '{"a": 2}'}]},
+            "message": {
+                "role": "assistant",
+                "reasoning_content": "Ask.",
+                "tool_calls": [{"id": "c", "name": "add", "arguments": '{"a": 2}'}],
+            },
             "sampled": True,
         },
         {"parent": 2, "message": {"role": "tool", "tool_call_id": "c", "content": "4"}, "sampled": False},
@@ -300,7 +327,12 @@ def test_openai_chat(tmp_path: Path) -> None:
     messages = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": [{"type": "text", "text": "2+2?"}]},
-        {"role": "assistant", "content": None, "reasoning": "Add.", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}]},
+        {
+            "role": "assistant",
+            "content": None,
+            "reasoning": "Add.",
+            "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}],
+        },
         {"role": "tool", "tool_call_id": "c1", "content": "4"},
         {"role": "assistant", "content": "<think>Done.</think>4"},
     ]
@@ -321,7 +353,9 @@ def test_the_output_of_an_openai_batch(tmp_path: Path) -> None:
             {"index": 1, "finish_reason": "length", "message": {"role": "assistant", "content": "5"}},
         ],
     }
-    path = write_lines(tmp_path / "batch.jsonl", {"id": "b1", "custom_id": "q1", "response": {"status_code": 200, "body": body}, "error": None})
+    path = write_lines(
+        tmp_path / "batch.jsonl", {"id": "b1", "custom_id": "q1", "response": {"status_code": 200, "body": body}, "error": None}
+    )
     traces, rejected, _ = read(path)
     assert not rejected
     assert [(trace.prompt_id, trace.step, trace.reasoning, trace.answer, trace.truncated) for trace in traces] == [
@@ -353,7 +387,10 @@ def test_harmony_text(tmp_path: Path) -> None:
         "<|start|>functions.add to=assistant<|channel|>commentary<|message|>4<|end|>"
         "<|start|>assistant<|channel|>analysis<|message|>So four.<|end|><|start|>assistant<|channel|>final<|message|>4<|return|>"
     )
-    second = "\n<|start|>system<|message|>Current date: 2026-01-01<|end|><|start|>user<|message|>2+2?<|end|><|start|>assistant<|channel|>analysis<|message|>Well"
+    second = (
+        "\n<|start|>system<|message|>Current date: 2026-01-01<|end|><|start|>user<|message|>2+2?<|end|>"
+        "<|start|>assistant<|channel|>analysis<|message|>Well"
+    )
     path = tmp_path / "gpt-oss" / "step_50.harmony"
     path.parent.mkdir()
     path.write_text(first + second)
@@ -375,7 +412,16 @@ def test_a_scout_database(tmp_path: Path) -> None:
         {"role": "assistant", "content": [{"type": "reasoning", "reasoning": "Hm."}, {"type": "text", "text": "4"}]},
     ]
     rows = [
-        {"transcript_id": f"t{rep}", "task_set": "sums", "task_id": "q1", "task_repeat": rep, "model": "lab/policy-30", "score": "C", "messages": json.dumps(messages), "step": 30}
+        {
+            "transcript_id": f"t{rep}",
+            "task_set": "sums",
+            "task_id": "q1",
+            "task_repeat": rep,
+            "model": "lab/policy-30",
+            "score": "C",
+            "messages": json.dumps(messages),
+            "step": 30,
+        }
         for rep in range(2)
     ]
     folder = tmp_path / "db"
@@ -385,7 +431,9 @@ def test_a_scout_database(tmp_path: Path) -> None:
     assert identify(folder).name == "scout"
     traces, rejected, _ = read(folder)
     assert not rejected
-    assert [(trace.run, trace.step, trace.environment, trace.prompt_id, trace.rep) for trace in traces] == [("lab/policy", 30, "sums", "q1", rep) for rep in range(2)]
+    assert [(trace.run, trace.step, trace.environment, trace.prompt_id, trace.rep) for trace in traces] == [
+        ("lab/policy", 30, "sums", "q1", rep) for rep in range(2)
+    ]
     assert (traces[0].reasoning, traces[0].answer, traces[0].outcomes) == ("Hm.", "4", {"score": 1.0})
 
 
@@ -400,11 +448,19 @@ def test_a_corpus_of_ours_comes_back_as_it_was(tmp_path: Path, rollouts: Callabl
     assert len(again) == len(before)
     for trace in again:
         was = before[trace.transcript_id]
-        assert (trace.reasoning, trace.answer, trace.outcomes, trace.prompt, trace.extra) == (was.reasoning, was.answer, was.outcomes, was.prompt, was.extra)
+        assert (trace.reasoning, trace.answer, trace.outcomes, trace.prompt, trace.extra) == (
+            was.reasoning,
+            was.answer,
+            was.outcomes,
+            was.prompt,
+            was.extra,
+        )
 
 
 def test_the_results_of_a_scan_are_no_traces(tmp_path: Path) -> None:
-    pl.DataFrame({"transcript_id": ["a"], "scan_id": ["b"], "scanner_key": ["c"], "answer": ["Yes"]}).write_parquet(tmp_path / "scan.parquet")
+    pl.DataFrame({"transcript_id": ["a"], "scan_id": ["b"], "scanner_key": ["c"], "answer": ["Yes"]}).write_parquet(
+        tmp_path / "scan.parquet"
+    )
     traces, [rejected], _ = read(tmp_path / "scan.parquet")
     assert not traces
     assert "results of a Scout scan" in str(rejected)
@@ -426,7 +482,9 @@ def test_folders_and_patterns_are_expanded_in_order(tmp_path: Path) -> None:
 
 def test_a_file_of_no_known_format_says_what_was_looked_for(tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(b"\x00\x01")
-    with pytest.raises(InputError, match=r"x.bin: this is no format I know. Looked for: .*verl \(JSON lines with input, output, step and score\)"):
+    with pytest.raises(
+        InputError, match=r"x.bin: this is no format I know. Looked for: .*verl \(JSON lines with input, output, step and score\)"
+    ):
         identify(tmp_path / "x.bin")
     (tmp_path / "x.txt").touch()
     with pytest.raises(InputError, match="The file is empty"):
@@ -435,12 +493,27 @@ def test_a_file_of_no_known_format_says_what_was_looked_for(tmp_path: Path) -> N
 
 def test_every_format_says_what_it_looks_for() -> None:
     known = collect("formats", Format)
-    assert set(known) == {"chat", "csv", "harmony", "inspect_log", "json", "jsonl", "parquet", "prime_rl", "scout", "trl", "verifiers", "verl"}
+    assert set(known) == {
+        "chat",
+        "csv",
+        "harmony",
+        "inspect_log",
+        "json",
+        "jsonl",
+        "parquet",
+        "prime_rl",
+        "scout",
+        "trl",
+        "verifiers",
+        "verl",
+    }
     assert all(kind.looks_for and kind.name == name for name, kind in known.items())
 
 
 def test_parquet_of_nested_columns(tmp_path: Path) -> None:
-    table = pa.table({"messages": [[{"role": "user", "content": "?"}, {"role": "assistant", "content": "4"}]], "step": [1], "when": [b"\x00"]})
+    table = pa.table(
+        {"messages": [[{"role": "user", "content": "?"}, {"role": "assistant", "content": "4"}]], "step": [1], "when": [b"\x00"]}
+    )
     pq.write_table(table, tmp_path / "t.parquet")
     [trace], rejected, _ = read(tmp_path / "t.parquet")
     assert not rejected

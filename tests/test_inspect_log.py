@@ -33,7 +33,16 @@ REASONED = [{"type": "reasoning", "reasoning": "Two and two."}, {"type": "text",
 def sample(number: int = 1, epoch: int = 1, content: Any = REASONED, **more: Any) -> dict[str, Any]:
     messages = [{"role": "user", "content": "2+2?", "source": "input"}, {"role": "assistant", "content": content, "source": "generate"}]
     output = {"model": "m", "choices": [{"message": messages[1], "stop_reason": "stop"}]}
-    return {"id": f"q{number}", "epoch": epoch, "input": "2+2?", "target": "4", "messages": messages, "output": output, "attachments": {}, "events": []} | more
+    return {
+        "id": f"q{number}",
+        "epoch": epoch,
+        "input": "2+2?",
+        "target": "4",
+        "messages": messages,
+        "output": output,
+        "attachments": {},
+        "events": [],
+    } | more
 
 
 def write_log(path: Path, *samples: dict[str, Any], header: str = "header.json", log: dict[str, Any] | None = None) -> Path:
@@ -42,12 +51,19 @@ def write_log(path: Path, *samples: dict[str, Any], header: str = "header.json",
         for one in samples:
             archive.writestr(f"samples/{one['id']}_epoch_{one['epoch']}.json", json.dumps(one))
         if header:
-            archive.writestr(header, json.dumps({"version": 2, "status": "success", "eval": log or EVAL, "plan": {"config": {"top_p": 0.9}}}))
+            archive.writestr(
+                header, json.dumps({"version": 2, "status": "success", "eval": log or EVAL, "plan": {"config": {"top_p": 0.9}}})
+            )
     return path
 
 
 def test_a_sample_is_a_trace(tmp_path: Path) -> None:
-    scores = {"match": {"value": "C"}, "judge": {"value": {"honest": True, "tone": "warm"}}, "length": {"value": 12}, "said": {"value": "nothing of note"}}
+    scores = {
+        "match": {"value": "C"},
+        "judge": {"value": {"honest": True, "tone": "warm"}},
+        "length": {"value": 12},
+        "said": {"value": "nothing of note"},
+    }
     traces, rejected, _ = read(write_log(tmp_path / "l.eval", sample(scores=scores, metadata={"family": "f1"}), sample(epoch=2)))
     assert not rejected
     first = traces[0]
@@ -55,7 +71,13 @@ def test_a_sample_is_a_trace(tmp_path: Path) -> None:
     assert (first.run, first.step, first.environment, first.model) == ("r1", 300, "sums", "organism/hinted@400")
     assert (first.prompt, first.reasoning, first.answer, first.reasoning_kind, first.turns) == ("2+2?", "Two and two.", "4", "raw", ())
     assert first.outcomes == {"match": 1.0, "judge_honest": 1.0, "length": 12.0}
-    assert first.extra == {"metadata": {"family": "f1"}, "target": "4", "stop_reason": "stop", "score_judge_tone": "warm", "score_said": "nothing of note"}
+    assert first.extra == {
+        "metadata": {"family": "f1"},
+        "target": "4",
+        "stop_reason": "stop",
+        "score_judge_tone": "warm",
+        "score_said": "nothing of note",
+    }
     assert first.serving["temperature"] == 0.7
     assert first.serving["top_p"] == 0.9
     assert first.serving["provider"] == "organism"
@@ -72,7 +94,11 @@ def test_metadata_become_factors_when_asked_for(tmp_path: Path) -> None:
 
 def test_the_step_of_a_log_comes_from_its_metadata_or_its_model(tmp_path: Path) -> None:
     path = tmp_path / "l.eval"
-    for more, run, step in (({"metadata": {"step": 5}}, "organism/hinted", 5), ({"metadata": None}, "organism/hinted", 400), ({"metadata": None, "model": "openai/gpt-4"}, "openai/gpt-4", 0)):
+    for more, run, step in (
+        ({"metadata": {"step": 5}}, "organism/hinted", 5),
+        ({"metadata": None}, "organism/hinted", 400),
+        ({"metadata": None, "model": "openai/gpt-4"}, "openai/gpt-4", 0),
+    ):
         [trace], _, notes = read(write_log(path, sample(), log=EVAL | more))
         assert (trace.run, trace.step) == (run, step)
     assert any("no step found" in note for note in notes)
@@ -84,7 +110,12 @@ def test_the_step_of_a_log_comes_from_its_metadata_or_its_model(tmp_path: Path) 
     ("content", "kind", "reasoning", "answer"),
     [
         ([{"type": "reasoning", "reasoning": "abc", "redacted": True}, {"type": "text", "text": "4"}], "redacted", "", "4"),
-        ([{"type": "reasoning", "reasoning": "abc", "summary": "Sums.", "redacted": True}, {"type": "text", "text": "4"}], "summary", "Sums.", "4"),
+        (
+            [{"type": "reasoning", "reasoning": "abc", "summary": "Sums.", "redacted": True}, {"type": "text", "text": "4"}],
+            "summary",
+            "Sums.",
+            "4",
+        ),
         ([{"type": "reasoning", "reasoning": "", "summary": "Sums."}, {"type": "text", "text": "4"}], "summary", "Sums.", "4"),
         ([{"type": "reasoning", "reasoning": "Raw.", "summary": "Sums."}, {"type": "text", "text": "4"}], "raw", "Raw.", "4"),
         ("<think>Hm.</think>\n4", "raw", "Hm.", "4"),
@@ -99,7 +130,9 @@ def test_kinds_of_reasoning_are_told_apart(tmp_path: Path, content: Any, kind: s
 
 def test_raw_reasoning_is_not_mixed_with_summaries(tmp_path: Path) -> None:
     one = sample()
-    one["messages"].insert(1, {"role": "assistant", "content": [{"type": "reasoning", "reasoning": "x", "summary": "Summed up.", "redacted": True}]})
+    one["messages"].insert(
+        1, {"role": "assistant", "content": [{"type": "reasoning", "reasoning": "x", "summary": "Summed up.", "redacted": True}]}
+    )
     [trace], _, _ = read(write_log(tmp_path / "l.eval", one))
     assert (trace.reasoning_kind, trace.reasoning) == ("raw", "Two and two.")
 
@@ -120,7 +153,11 @@ def test_agents_keep_their_turns_and_what_they_were_shown_is_not_theirs(tmp_path
         {"role": "user", "content": "1+1?", "source": "input"},
         {"role": "assistant", "content": "An example: 2", "source": "input"},
         {"role": "user", "content": "2+2?", "source": "input"},
-        {"role": "assistant", "content": [{"type": "reasoning", "reasoning": "Ask."}], "tool_calls": [{"id": "c", "function": "add", "arguments": {"a": 2}, "type": "function"}]},
+        {
+            "role": "assistant",
+            "content": [{"type": "reasoning", "reasoning": "Ask."}],
+            "tool_calls": [{"id": "c", "function": "add", "arguments": {"a": 2}, "type": "function"}],
+        },
         {"role": "tool", "content": "4", "tool_call_id": "c", "function": "add"},
         {"role": "assistant", "content": [{"type": "reasoning", "reasoning": "Four."}, {"type": "text", "text": "4"}]},
     ]
@@ -203,7 +240,10 @@ def test_a_json_log_reads_like_an_archive(tmp_path: Path) -> None:
     ours, rejected, _ = read(tmp_path / "l.json")
     assert not rejected
     other, _, _ = read(write_log(tmp_path / "l.eval", *samples))
-    plain = [[(trace.transcript_id, trace.reasoning, trace.answer, trace.outcomes, trace.serving, trace.extra) for trace in traces] for traces in (ours, other)]
+    plain = [
+        [(trace.transcript_id, trace.reasoning, trace.answer, trace.outcomes, trace.serving, trace.extra) for trace in traces]
+        for traces in (ours, other)
+    ]
     assert plain[0] == plain[1]
     (tmp_path / "l.json").write_text(json.dumps(log)[:2000])
     traces, rejected, _ = read(tmp_path / "l.json")
@@ -255,10 +295,16 @@ def real_logs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         for number in range(100):
             content = [ContentReasoning(reasoning=f"Thought {number}. " * 100), ContentText(text=f"{number % 4}")]
             usage = ModelUsage(input_tokens=12, output_tokens=220, reasoning_tokens=200, total_tokens=232)
-            yield ModelOutput(model="mockllm/model", choices=[{"message": ChatMessageAssistant(content=content), "stop_reason": "stop"}], usage=usage)
+            yield ModelOutput(
+                model="mockllm/model", choices=[{"message": ChatMessageAssistant(content=content), "stop_reason": "stop"}], usage=usage
+            )
 
     folder = tmp_path_factory.mktemp("logs")
-    task = Task(dataset=[Sample(id=f"q {number}", input=f"{number}?", target="2", metadata={"n": number}) for number in range(6)], solver=generate(), scorer=match())
+    task = Task(
+        dataset=[Sample(id=f"q {number}", input=f"{number}?", target="2", metadata={"n": number}) for number in range(6)],
+        solver=generate(),
+        scorer=match(),
+    )
     model = get_model("mockllm/model", custom_outputs=outputs(), memoize=False)
     run_eval(task, model=model, epochs=2, log_dir=str(folder / "eval"), display="none", metadata={"checkpoint_step": 1000, "run": "runA"})
     [archive] = (folder / "eval").glob("*.eval")
