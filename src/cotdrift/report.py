@@ -81,7 +81,12 @@ def page(findings: Findings) -> str:
         facts=_facts(findings),
         runs=_runs(findings),
         changes=[
-            {"run": change.run, "sentence": change.sentence, "spark": _spark(findings, change.run, change.measure)}
+            {
+                "run": change.run,
+                "measure": change.measure,
+                "sentence": change.sentence,
+                "spark": _spark(findings, change.run, change.measure),
+            }
             for change in findings.changes
         ],
         surface=_panels(_by_strength(findings.trends, clear), clear),

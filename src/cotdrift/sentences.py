@@ -28,7 +28,7 @@ class Change(Struct, frozen=True, kw_only=True):
     run: str = ""
     """Which run it is said of; empty when of all."""
     measure: str = ""
-    """The measure or term whose trend shows it; empty when there is none to show."""
+    """The measure or term it is about; empty when it sums up."""
 
 
 def what_changed(
@@ -247,7 +247,7 @@ def _said(row: Mapping[str, Any], against: str, curve: Trend | None) -> Change:
     rate = f"{number(row['rate'])} per million words against {number(row['reference'])} at {REFERENCES[against]}"
     share = f", in {row['prompt_share']:.0%} of prompts" if row.get("prompt_share") is not None else ""
     return Change(
-        sentence=f"{since}“{row['term']}” is said {_times(row)}: {rate}{share}.", measure=row["term"] if curve is not None else ""
+        sentence=f"{since}“{row['term']}” is said {_times(row)}: {rate}{share}.", measure=row["term"]
     )
 
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from cotdrift.findings import Exclusion, Findings, Passages, Sampled
+from cotdrift.study import Passage
 from cotdrift.trace import Trace
 from cotdrift.trend import Trend
 
@@ -44,9 +45,9 @@ def make_findings() -> Any:
     return drifted
 
 
-def drifted(*, runs: tuple[str, ...] = ("olmo-7b-rlvr",), words: int = 400, traces: int = 40, **changed: Any) -> Findings:
+def drifted(*, runs: tuple[str, ...] = ("olmo-7b-rlvr",), n_words: int = 400, n_traces: int = 40, **changed: Any) -> Findings:
     rng = random.Random(7)
-    shown = [example_trace(rng, run, step, number) for run in runs for step in (STEPS[0], STEPS[-1]) for number in range(traces // 2)]
+    shown = [example_trace(rng, run, step, number) for run in runs for step in (STEPS[0], STEPS[-1]) for number in range(n_traces // 2)]
     made: dict[str, Any] = {
         "title": "Library choice under constraints",
         "created": "2026-01-12T09:30:00+00:00",
@@ -61,7 +62,7 @@ def drifted(*, runs: tuple[str, ...] = ("olmo-7b-rlvr",), words: int = 400, trac
             name: [trend(rng, run, measure, factor=1 + (MEASURES[measure][2] - 1) * weight, wide=2.2) for run in runs for measure in list(MEASURES)[:6]]
             for name, weight in zip(ENVIRONMENTS, (0.5, 1.35, 1.0, 0.8, 0.15), strict=True)
         },
-        "terms": {against: [row for run in runs for row in term_rows(rng, run, against, words)] for against in ("start", "human", "answers")},
+        "terms": {against: [row for run in runs for row in term_rows(rng, run, against, n_words)] for against in ("start", "human", "answers")},
         "term_trends": [
             trend(rng, run, term, unit="uses per million words", base=rng.uniform(4, 90), factor=factor, wide=2.5) for run in runs for term, factor in TERMS.items()
         ],
@@ -140,7 +141,9 @@ def term_rows(rng: random.Random, run: str, against: str, words: int) -> list[di
 
 def example_trace(rng: random.Random, run: str, step: int, number: int) -> Trace:
     """A trace that says every planted term once."""
-    sentences = [f"So the {rng.choice(('left', 'other', 'second'))} side would {term} what we had before, and that is fine." for term in TERMS]
+    sentences = [
+        f"So the {rng.choice(('left', 'other', 'second'))} side would {term} what we had before, and that is fine." for term in TERMS
+    ]
     rng.shuffle(sentences)
     return Trace(
         run=run, step=step, environment=rng.choice(ENVIRONMENTS), prompt_id=f"prompt-{number}", rep=0, prompt="Which library would you use, and why?",
@@ -151,9 +154,7 @@ def example_trace(rng: random.Random, run: str, step: int, number: int) -> Trace
 def passages(rng: random.Random, run: str, term: str, traces: list[Trace]) -> Passages:
     """Uses of a term in the first and last checkpoint's traces."""
 
-    def lines(step: int, most: int) -> list[Any]:
-        from cotdrift.study import Passage
-
+    def lines(step: int, most: int) -> list[Passage]:
         found = [trace for trace in traces if trace.run == run and trace.step == step][:most]
         cut = [(trace, trace.reasoning.index(term)) for trace in found]
         return [

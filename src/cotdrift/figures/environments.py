@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cotdrift.figures.look import INK, QUIET, dressed, run_colours
+from cotdrift.figures.look import INK, PANEL, QUIET, dressed, panels, run_colours
 from cotdrift.figures.trends import NUMBERS
 from cotdrift.sentences import amount
 
@@ -61,11 +61,11 @@ def by_environment(rows: Sequence[Mapping[str, Any]], *, columns: int = 3, width
     dots = (
         alt.Chart().mark_point(filled=True, opacity=1).encode(x=x, y=y, yOffset=offset, color=colour, shape=shape, size=size, tooltip=about)
     )
-    panels = list(dict.fromkeys(row["measure"] for row in rows))
     return dressed(
         alt.layer(zero, spans, dots, data=alt.InlineData(values=[]))
-        .properties(width=width, height=alt.Step(22))
-        .facet(alt.Facet("measure:N", sort=panels), columns=columns)
+        .properties(width=width, height=alt.Step(22 if offset is alt.Undefined else 13))
+        .facet(panels(rows), columns=columns)
+        .transform_calculate(panel=PANEL)
         .resolve_scale(x="independent", y="independent"),
         rows,
     )

@@ -50,6 +50,17 @@ def dressed(chart: Drawn, rows: Sequence[Mapping[str, Any]]) -> Drawn:
     return drawn
 
 
+PANEL = "replace(datum.measure, regexp('_', 'g'), ' ') + ', ' + datum.unit"
+
+
+def panels(rows: Sequence[Mapping[str, Any]]) -> alt.Facet:
+    """A panel a measure, in the order of the rows, headed by its name and unit; needs `PANEL` calculated."""
+    import altair as alt  # half a second to import
+
+    order = list(dict.fromkeys(f"{row['measure'].replace('_', ' ')}, {row['unit']}" for row in rows))
+    return alt.Facet("panel:N", sort=order)
+
+
 def run_colours(runs: Sequence[str]) -> alt.Color:
     """A run keeps its colour through every figure; a key is drawn only when there are several."""
     import altair as alt  # half a second to import

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from cotdrift.figures.look import PAPER, QUIET, RULE, dressed, run_colours
+from cotdrift.figures.look import PANEL, PAPER, QUIET, RULE, dressed, panels, run_colours
 
 if TYPE_CHECKING:
     import altair as alt
@@ -79,11 +79,11 @@ def small_multiples(
     ]
     if show == "change":
         layers.insert(0, alt.Chart().mark_rule(color=QUIET, strokeWidth=0.8).encode(y=alt.datum(0)))
-    panels = list(dict.fromkeys(row["measure"] for row in rows))
     return dressed(
         alt.layer(*layers, data=alt.InlineData(values=[]))
         .properties(width=width, height=130)
-        .facet(alt.Facet("measure:N", sort=panels), columns=columns)
+        .facet(panels(rows), columns=columns)
+        .transform_calculate(panel=PANEL)
         .resolve_scale(y="independent"),
         rows,
     )

@@ -34,7 +34,10 @@ def place(row: Mapping[str, Any]) -> float | None:
 
 
 def label_terms(rows: Sequence[Mapping[str, Any]], *, width: int = WIDTH, height: int = HEIGHT) -> list[int]:
-    """Which terms to name in the figure without their names running into each other: 0 none, 1 where there is room, 2 also on a phone."""
+    """Which terms to name in the figure without their names running into each other.
+
+    0 none, 1 where there is room, 2 also on a phone; below zero the name stands to the left of its mark.
+    """
     placed = [
         (number, where, row["spread"]) for number, row in enumerate(rows) if (where := place(row)) is not None and row["spread"] is not None
     ]
@@ -47,12 +50,13 @@ def label_terms(rows: Sequence[Mapping[str, Any]], *, width: int = WIDTH, height
     clear.sort(key=lambda spot: -abs(rows[spot[0]]["z"] or 0.0))
     for level, across, most in ((2, 300, MOST_LABELS // 3), (1, width, MOST_LABELS)):
         spots = {n: (MARGIN + (where - left) / span * (across - 2 * MARGIN), y * height) for n, where, y in clear}
-        taken = [_name(rows[n]["term"], *spots[n]) for n in spots if labels[n]] + [_dot(*spot) for spot in spots.values()]
+        taken = [_name(rows[n]["term"], *spots[n], labels[n]) for n in spots if labels[n]] + [_dot(*spot) for spot in spots.values()]
         for n, spot in spots.items():
-            name = _name(rows[n]["term"], *spot)
-            if not labels[n] and most and name[2] <= across and not any(_overlap(name, other) for other in taken):
-                labels[n], most = level, most - 1
-                taken.append(name)
+            for side in (1, -1):
+                name = _name(rows[n]["term"], *spot, side)
+                if not labels[n] and most and name[0] >= 0 and name[2] <= across and not any(_overlap(name, other) for other in taken):
+                    labels[n], most = side * level, most - 1
+                    taken.append(name)
     return labels
 
 
@@ -94,22 +98,25 @@ def volcano(rows: Sequence[Mapping[str, Any]], *, width: int = WIDTH) -> alt.Lay
     ]
     about += [alt.Tooltip(f"{name}:Q") for name in ("high", "p_adjusted", "spread", "count", "prompts")]
     dots = points.mark_point(filled=True, opacity=0.78, stroke=PAPER, strokeWidth=0.6).encode(x, y, color=colour, shape=shape, size=size)
-    names = (
-        points.transform_filter("datum.label == 2 || (datum.label == 1 && width > 480)")
-        .mark_text(align="left", dx=7, fontSize=11.5, color=INK)
+    named = points.transform_filter("abs(datum.label) == 2 || (abs(datum.label) == 1 && width > 480)")
+    names = [
+        named.transform_filter(f"datum.label {sign} 0")
+        .mark_text(align=align, dx=away, fontSize=11.5, color=INK)
         .encode(x, y, text="term:N")
-    )
+        for sign, align, away in ((">", "left", 8), ("<", "right", -8))
+    ]
     same = alt.Chart().mark_rule(color=QUIET, strokeWidth=0.8).encode(x=alt.datum(0))
     quiet = dots.transform_filter("datum.group == 'no clear change'").encode(tooltip=about)
     loud = dots.transform_filter("datum.group != 'no clear change'").encode(tooltip=about)
-    return dressed(alt.layer(same, quiet, loud, names, data=alt.InlineData(values=[])).properties(width=width, height=HEIGHT), rows)
+    return dressed(alt.layer(same, quiet, loud, *names, data=alt.InlineData(values=[])).properties(width=width, height=HEIGHT), rows)
 
 
 Box = tuple[float, float, float, float]
 
 
-def _name(term: str, x: float, y: float) -> Box:
-    return x + 6, y - 7, x + 9 + 6.4 * len(term), y + 7
+def _name(term: str, x: float, y: float, side: int) -> Box:
+    wide = 9 + 6.4 * len(term)
+    return (x + 6, y - 7, x + wide, y + 7) if side > 0 else (x - wide, y - 7, x - 6, y + 7)
 
 
 def _dot(x: float, y: float) -> Box:

@@ -25,7 +25,7 @@ function figureRows(name, panel) {
 function specOf(name, panel) {
   const whole = structuredClone(carried.figures[name]);
   const spec = panel === undefined ? whole : { $schema: whole.$schema, config: whole.config, ...whole.spec };
-  delete spec.config.background;
+  spec.config.background = 'transparent';
   return onThePage({ ...spec, width: 'container', autosize: { type: 'fit-x', contains: 'padding' } });
 }
 
@@ -36,7 +36,7 @@ async function draw(holder) {
   const { panel } = holder.dataset;
   const name = figureOf(holder);
   const spec = specOf(name, panel);
-  if (panel !== undefined) spec.config.legend = { ...spec.config.legend, disable: true };
+  if (panel !== undefined) for (const { encoding } of spec.layer) if (encoding?.color?.legend) encoding.color.legend = null;
   spec.data = { values: figureRows(name, panel) };
   if (!spec.data.values.some(row => row.onset)) spec.layer = spec.layer.filter(layer => !layer.encoding?.x?.field?.startsWith('onset'));
   holder.view?.finalize();
