@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cotdrift.format import Format
-from cotdrift.measure import Found, Measure, Measured
+from cotdrift.measure import Found, FoundInBatch, Measure, Measured
 from cotdrift.shelf import collect
 from cotdrift.tokens import Batch
 from cotdrift.trace import Trace
@@ -98,9 +98,13 @@ def test_the_fast_way_gives_the_same_numbers(measure: Measure, texts: list[str])
     if measure.of_batch is None:
         return
     fast = measure.of_batch(Batch(texts))
-    slow = [number(measure(Trace.example(text))) for text in texts]
-    assert fast.shape == (len(texts),)
-    np.testing.assert_allclose(fast, np.array([np.nan if value is None else value for value in slow], dtype=np.float64), rtol=1e-12)
+    slow = [measure(Trace.example(text)) for text in texts]
+    values = fast.values if isinstance(fast, FoundInBatch) else fast
+    assert values.shape == (len(texts),)
+    np.testing.assert_allclose(values, np.array([number(found) for found in slow], dtype=np.float64), rtol=1e-12)
+    if isinstance(fast, FoundInBatch):
+        places = [(found.start, found.end) if isinstance(found, Found) else (-1, -1) for found in slow]
+        assert list(zip(fast.starts.tolist(), fast.ends.tolist(), strict=True)) == places
 
 
 @every_format
