@@ -18,6 +18,10 @@ MIX = np.uint64(0x9E3779B97F4A7C15)
 LONG = np.uint64(1 << 63)
 PACKED = 7
 """Words of so many bytes are their own key; longer ones are compared byte by byte."""
+BYTE_OF_BIT = np.uint64(0x0001020304050607)
+"""Times the lowest bit of a byte, this has the byte's place on top."""
+LETTER_BITS = np.uint64(0x4040404040404040)
+"""What ASCII letters have, and digits do not."""
 
 LONGEST_PERIOD, LEAST_COPIES, LEAST_LOOPED = 256, 3, 12
 STRIDE = LEAST_LOOPED - 3
@@ -25,13 +29,15 @@ STRIDE = LEAST_LOOPED - 3
 
 
 @njit(cache=True, nogil=True)
-def decode(data, at, stop):  # type: ignore[no-untyped-def]
-    """The code point here and how many bytes it takes; -1 and 1 where the bytes are no UTF-8."""
+def decode(data, at):  # type: ignore[no-untyped-def]
+    """The code point here and how many bytes it takes; -1 and 1 past the end and where the bytes are no UTF-8."""
+    if at >= len(data):
+        return -1, 1
     first = np.int64(data[at])
     if first < 0x80:
         return first, 1
     width = 2 if first < 0xE0 else 3 if first < 0xF0 else 4
-    if first < 0xC2 or first > 0xF4 or at + width > stop:
+    if first < 0xC2 or first > 0xF4 or at + width > len(data):
         return -1, 1
     code = first & (0x7F >> width)
     for ahead in range(1, width):
@@ -69,10 +75,10 @@ def encode(code, out, at):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def split(data, offsets, small, kinds, lower, keys, slots, pool_ends, pool, known):  # type: ignore[no-untyped-def]
+def split(data, offsets, small, kinds, lower, slots, keys, pool_ends, pool, known):  # type: ignore[no-untyped-def]
     """Cut texts into words and number them by a vocabulary that grows as needed.
 
-    The vocabulary is an open table (`keys`, `slots`) into the words' bytes, one after the other in `pool`, ending at `pool_ends`.
+    The vocabulary is an open table (`slots`, of numbers from 1 on) into the words' `keys` and bytes, one after the other in `pool`, up to `pool_ends`.
     Returns the words' numbers and places (in characters), where each text's begin, and the vocabulary.
     """
     n_texts = len(offsets) - 1
@@ -84,120 +90,185 @@ def split(data, offsets, small, kinds, lower, keys, slots, pool_ends, pool, know
     begins = np.empty(most, np.uint32)
     ends = np.empty(most, np.uint32)
     cuts = np.empty(n_texts + 1, np.int64)
+    low = np.zeros((longest // 8 + 3) * 8, np.uint8)
     word = np.empty(longest + longest // 2 + 8, np.uint8)
-    shift = np.uint64(64 - int(np.log2(len(keys))))
-    mask = len(keys) - 1
     n = 0
     for text in range(n_texts):
         cuts[text] = n
-        at = offsets[text]
-        stop = offsets[text + 1]
-        before = at  # bytes before this text, and bytes that began no character since
-        while at < stop:
-            if small[data[at]] == SEPARATOR:
-                at += 1
-                continue
-            length = 0
-            width = 1
-            letter = 0
-            key = np.uint64(0)
-            begin = at - before
-            while at < stop:
-                byte = small[data[at]]
-                if byte > LOOK:
-                    word[length] = byte
-                    length += 1
-                    key = key << np.uint64(8) | np.uint64(byte)
-                    letter |= byte
-                    at += 1
-                    continue
-                if byte == SEPARATOR:
-                    break
-                code, width = decode(data, at, stop)
-                kind = kind_of(code, kinds)
-                if code in (APOSTROPHE, CURLY):
-                    follows = kind_of(decode(data, at + width, stop)[0], kinds) if at + width < stop else SEPARATOR
-                    if length == 0 or (follows != LETTER and follows != NUMBER):
-                        break
-                elif kind == SEPARATOR or (kind == MARK and length == 0) or (kind == SOLO and length > 0):
-                    break
-                letter |= 0x40 * (kind >= LETTER)
-                grown = encode(lower[code] if code < TABLED else code, word, length)
-                for position in range(length, grown):
-                    key = key << np.uint64(8) | np.uint64(word[position])
-                length = grown
-                at += width
-                before += width - 1
-                if kind == SOLO:
-                    break
-            if length == 0:
-                at += width
-                before += width - 1
-                continue
-            if letter & 0x40 == 0:
-                continue
-            if length > PACKED:
-                key = np.uint64(length)
-                for position in range(length):
-                    key = (key ^ np.uint64(word[position])) * MIX
-                key = (key ^ key >> np.uint64(32)) | LONG
-            slot = np.int64(key * MIX >> shift)
-            while keys[slot] != 0:
-                if keys[slot] == key:
-                    if length <= PACKED:
-                        break
-                    found = slots[slot]
-                    first = pool_ends[found - 1] if found else 0
-                    same = pool_ends[found] - first == length
-                    position = 0
-                    while same and position < length:
-                        same = pool[first + position] == word[position]
-                        position += 1
-                    if same:
-                        break
-                slot = (slot + 1) & mask
-            if keys[slot] == 0:
-                first = pool_ends[known - 1] if known else 0
-                if first + length > len(pool):
-                    larger = np.empty(2 * (first + length), np.uint8)
-                    larger[:first] = pool[:first]
-                    pool = larger
-                pool[first : first + length] = word[:length]
-                keys[slot] = key
-                slots[slot] = known
-                pool_ends[known] = first + length
-                known += 1
-                ids[n] = known - 1
-                if 2 * known > len(keys):
-                    keys, slots, pool_ends = grow(keys, slots, pool_ends)
-                    shift -= np.uint64(1)
-                    mask = len(keys) - 1
-            else:
-                ids[n] = slots[slot]
-            begins[n] = begin
-            ends[n] = at - before
-            n += 1
+        start = offsets[text]
+        size = offsets[text + 1] - start
+        for at in range(size):
+            low[at] = small[data[start + at]]
+        low[size : size + 16] = SEPARATOR
+        at = inner = 0
+        while True:
+            at, inner, n, known, needed = split_on(
+                data[start : start + size], low, at, inner, kinds, lower, slots, keys, pool_ends, pool, known, word, ids, begins, ends, n
+            )
+            if at == size:
+                break
+            slots, keys, pool_ends, pool = grow(keys, pool_ends, pool, known, needed)
     cuts[n_texts] = n
-    return ids[:n].copy(), begins[:n].copy(), ends[:n].copy(), cuts, keys, slots, pool_ends, pool, known
+    return ids[:n], begins[:n], ends[:n], cuts, slots, keys, pool_ends, pool, known
 
 
 @njit(cache=True, nogil=True)
-def grow(keys, slots, pool_ends):  # type: ignore[no-untyped-def]
-    """The same table with twice the room."""
+def split_on(  # type: ignore[no-untyped-def]
+    data, low, at, inner, kinds, lower, slots, keys, pool_ends, pool, known, word, ids, begins, ends, n
+):
+    """Cut one text from here on, up to its end or to the first word for which the vocabulary has no room; `inner` bytes so far began no character.
+
+    A word of plain ASCII is found in `low`, eight bytes at a time; anything else is spelled out. Growing is left to the caller: this loop is
+    twice as fast when its arrays cannot change.
+    """
+    size = len(data)
+    eights = low.view(np.uint64)
+    shift = np.uint64(64 - int(np.log2(len(slots))))
+    mask = len(slots) - 1
+    while at < size:
+        if low[at] == SEPARATOR:
+            at += 1
+            continue
+        first_at, first_inner = at, inner
+        key, seen, chunk, ended = np.uint64(0), np.uint64(0), eight(eights, at), np.uint64(0)
+        while True:
+            ended = gap(chunk)
+            if ended:
+                break
+            key = (key ^ chunk) * MIX
+            seen |= chunk
+            at += 8
+            chunk = eight(eights, at)
+        at += np.int64(ended * BYTE_OF_BIT >> np.uint64(56))
+        if low[at] == LOOK:
+            at, inner, length, letter = spell(data, first_at, inner, low, kinds, lower, word)
+            if not letter:
+                continue
+            key = key_of(word, length)
+        else:
+            chunk &= ended - np.uint64(1)
+            if (seen | chunk) & LETTER_BITS == 0:
+                continue
+            length = at - first_at
+            if length <= PACKED:
+                key = chunk
+            else:
+                key = (key ^ chunk) * MIX | LONG
+                word[:length] = low[first_at:at]
+        slot = np.int64(key * MIX >> shift)
+        while slots[slot] != 0:
+            found = slots[slot] - 1
+            if keys[found] == key:
+                if length <= PACKED:
+                    break
+                first = pool_ends[found - 1] if found else 0
+                same = pool_ends[found] - first == length
+                position = 0
+                while same and position < length:
+                    same = pool[first + position] == word[position]
+                    position += 1
+                if same:
+                    break
+            slot = (slot + 1) & mask
+        if slots[slot] == 0:
+            first = pool_ends[known - 1] if known else 0
+            if known == len(keys) or first + length > len(pool):
+                return first_at, first_inner, n, known, length
+            for position in range(length):
+                pool[first + position] = word[position] if length > PACKED else key >> np.uint64(8 * position) & np.uint64(0xFF)
+            keys[known] = key
+            pool_ends[known] = first + length
+            known += 1
+            slots[slot] = known
+        ids[n] = slots[slot] - 1
+        begins[n] = first_at - first_inner
+        ends[n] = at - inner
+        n += 1
+    return at, inner, n, known, 0
+
+
+@njit(cache=True, nogil=True)
+def eight(eights, at):  # type: ignore[no-untyped-def]
+    """The eight bytes from here on, the first of them lowest."""
+    shift = np.uint64((at & 7) << 3)
+    return eights[at >> 3] >> shift | eights[(at >> 3) + 1] << np.uint64(1) << (np.uint64(63) - shift)
+
+
+@njit(cache=True, nogil=True)
+def gap(chunk):  # type: ignore[no-untyped-def]
+    """The lowest bit of the first byte that ends a run of plain letters, all by itself; 0 where none does."""
+    without = chunk & np.uint64(0xFEFEFEFEFEFEFEFE)
+    zeros = (without - np.uint64(0x0101010101010101)) & ~without & np.uint64(0x8080808080808080)
+    return (zeros & (~zeros + np.uint64(1))) >> np.uint64(7)
+
+
+@njit(cache=True, nogil=True)
+def key_of(word, length):  # type: ignore[no-untyped-def]
+    """The key of a word that was spelled out."""
+    key = chunk = np.uint64(0)
+    for position in range(length):
+        if position and position & 7 == 0:
+            key = (key ^ chunk) * MIX
+            chunk = np.uint64(0)
+        chunk |= np.uint64(word[position]) << np.uint64((position & 7) << 3)
+    if length <= PACKED:
+        return chunk
+    if length & 7 == 0:
+        key = (key ^ chunk) * MIX
+        chunk = np.uint64(0)
+    return (key ^ chunk) * MIX | LONG
+
+
+@njit(cache=True, nogil=True)
+def spell(data, at, inner, low, kinds, lower, word):  # type: ignore[no-untyped-def]
+    """Read one word, or what stands in a word's place, character by character; returns where it ends, its length, and whether it has a letter."""
+    length = 0
+    letter = False
+    while at < len(data):
+        if low[at] > LOOK:
+            word[length] = low[at]
+            letter |= low[at] & 0x40 != 0
+            length += 1
+            at += 1
+            continue
+        code, width = decode(data, at)
+        kind = kind_of(code, kinds)
+        if code in (APOSTROPHE, CURLY):
+            follows = kind_of(decode(data, at + width)[0], kinds)
+            belongs = length > 0 and (follows == LETTER or follows == NUMBER)
+        else:
+            belongs = kind in (NUMBER, LETTER) or (length > 0 and kind == MARK) or (length == 0 and kind == SOLO)
+        if not belongs and length > 0:
+            break
+        at += width
+        inner += width - 1
+        if not belongs:
+            break
+        letter |= kind >= LETTER
+        length = encode(lower[code] if code < TABLED else code, word, length)
+        if kind == SOLO:
+            break
+    return at, inner, length, letter
+
+
+@njit(cache=True, nogil=True)
+def grow(keys, pool_ends, pool, known, needed):  # type: ignore[no-untyped-def]
+    """The same vocabulary with twice the room, and at least so many bytes more."""
     room = 2 * len(keys)
-    shift = np.uint64(64 - int(np.log2(room)))
-    new_keys = np.zeros(room, np.uint64)
-    new_slots = np.empty(room, np.int32)
-    for old in range(len(keys)):
-        if keys[old] != 0:
-            slot = np.int64(keys[old] * MIX >> shift)
-            while new_keys[slot] != 0:
-                slot = (slot + 1) & (room - 1)
-            new_keys[slot] = keys[old]
-            new_slots[slot] = slots[old]
+    slots = np.zeros(2 * room, np.int32)
+    shift = np.uint64(64 - int(np.log2(len(slots))))
+    for number in range(known):
+        slot = np.int64(keys[number] * MIX >> shift)
+        while slots[slot] != 0:
+            slot = (slot + 1) & (len(slots) - 1)
+        slots[slot] = number + 1
+    new_keys = np.empty(room, np.uint64)
+    new_keys[:known] = keys[:known]
     new_ends = np.empty(room, np.int64)
-    new_ends[: len(pool_ends)] = pool_ends
-    return new_keys, new_slots, new_ends
+    new_ends[:known] = pool_ends[:known]
+    new_pool = np.empty(2 * len(pool) + needed, np.uint8)
+    new_pool[: len(pool)] = pool
+    return slots, new_keys, new_ends, new_pool
 
 
 @njit(cache=True, nogil=True)
@@ -329,24 +400,31 @@ def moving_variety(ids, cuts, window, known):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def tally(ids, cuts, looped, codes, known, keys, counts, used):  # type: ignore[no-untyped-def]
     """Add texts to a table of (code, word): how often, how often outside loops, in how many texts."""
-    said = np.zeros(known, np.uint32)
-    kept = np.zeros(known, np.uint32)
+    here = np.zeros((known, 4), np.uint32)  # of the texts of one code that follow each other: said, kept, texts, and the latest text
     seen = np.empty(known, np.int32)
-    for text in range(len(cuts) - 1):
-        different = 0
+    different = 0
+    n_texts = len(cuts) - 1
+    for text in range(n_texts):
         for at in range(cuts[text], cuts[text + 1]):
             word = ids[at]
-            if said[word] == 0:
+            if here[word, 0] == 0:
                 seen[different] = word
                 different += 1
-            said[word] += np.uint32(1)
-            kept[word] += np.uint32(not looped[at])
+            here[word, 0] += np.uint32(1)
+            here[word, 1] += np.uint32(not looped[at])
+            if here[word, 3] != text + 1:
+                here[word, 3] = text + 1
+                here[word, 2] += np.uint32(1)
+        if text + 1 < n_texts and codes[text + 1] == codes[text]:
+            continue
         if 2 * (used + different) > len(keys):
             keys, counts = widen(keys, counts, 2 * (used + different))
         for position in range(different):
             word = seen[position]
-            used += put(keys, counts, np.uint64(codes[text] + 1) << np.uint64(32) | np.uint64(word), said[word], kept[word], np.uint32(1))
-            said[word] = kept[word] = 0
+            key = np.uint64(codes[text] + 1) << np.uint64(32) | np.uint64(word)
+            used += put(keys, counts, key, here[word, 0], here[word, 1], here[word, 2])
+            here[word] = 0
+        different = 0
     return keys, counts, used
 
 

@@ -29,8 +29,8 @@ class Vocabulary:
     def __init__(self) -> None:
         room = 1 << 14
         self.table: tuple[Any, ...] = (
-            np.zeros(room, np.uint64),
-            np.empty(room, np.int32),
+            np.zeros(2 * room, np.int32),
+            np.empty(room, np.uint64),
             np.empty(room, np.int64),
             np.empty(8 * room, np.uint8),
             0,
