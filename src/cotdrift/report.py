@@ -262,7 +262,12 @@ def _drawing_library() -> str:
 @cache
 def _template() -> Any:
     environment = Environment(
-        loader=PackageLoader("cotdrift", "page"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("cotdrift", "page"),
+        autoescape=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,  # before the escaping; markup is done with
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"visible": visible, "in_line": _in_line, "told": _told, "named": named, "compact_json": _compact_json}
     environment.globals |= {"run_places": len(RUNS)}

@@ -53,7 +53,7 @@ def drifted(*, runs: tuple[str, ...] = ("olmo-7b-rlvr",), n_words: int = 400, n_
         "created": "2026-01-12T09:30:00+00:00",
         "sampled": [
             Sampled(run=run, step=step, traces=640 - 3 * n, prompts=80, words=820_000 - 90_000 * n, set_aside=4 * n, truncated=n,
-                    environments={name: 128 for name in ENVIRONMENTS})
+                    environments=dict.fromkeys(ENVIRONMENTS, 128))
             for run in runs for n, step in enumerate(STEPS)
         ],
         "trends": [trend(rng, run, measure, factor=1 + (spec[2] - 1) * (1 - 0.3 * place)) for place, run in enumerate(runs) for measure, spec in MEASURES.items()],
