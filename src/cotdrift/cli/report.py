@@ -32,7 +32,7 @@ def command(files: tuple[Path, ...], into: Path | None, output: Path | None, wat
         study = Study.make(into or Path("cotdrift-study"))
         ingested = study.ingest(files, options.make_reading(**told))
         rejected = sum(source.rejected for source in ingested)
-    from cotdrift.findings import find
+    from cotdrift.find import find
     from cotdrift.report import write_report
 
     findings = find(study, watch=watch, seed=seed)
