@@ -119,7 +119,10 @@ class Corpus:
         return [Checkpoint(run, step, tuple(files)) for (run, step), files in sorted(found.items())]
 
     def missing(self, folder: Path, lacks: Callable[[Path, Checkpoint], bool]) -> list[Checkpoint]:
-        """The checkpoints of which a folder of derived data, one folder a checkpoint, lacks something; what stems from files no longer here is cleared away."""
+        """The checkpoints of which a folder of derived data, one folder a checkpoint, lacks something.
+
+        What stems from files that are no longer here is cleared away.
+        """
         checkpoints = self.checkpoints()
         clear_unfinished(folder)
         for left in {path.name for path in folder.glob("*")} - {checkpoint.name for checkpoint in checkpoints}:
@@ -331,13 +334,19 @@ def _message(said: dict[str, Any]) -> Message:
 
 def trace_of(row: dict[str, Any]) -> Trace:
     """A row of the corpus's files as a trace; columns that were not read are left empty."""
-    given = {name: row[name] for name in ("run", "step", "checkpoint", "prompt", "reasoning", "answer", "reasoning_kind", "model", "truncated") if name in row}
+    given = {
+        name: row[name]
+        for name in ("run", "step", "checkpoint", "prompt", "reasoning", "answer", "reasoning_kind", "model", "truncated")
+        if name in row
+    }
     trace = Trace(
         environment=row["task_set"],
         prompt_id=row["task_id"],
         rep=row["task_repeat"],
         source=row.get("source_uri") or "",
-        conditions={key.removeprefix("condition_"): level for key, level in row.items() if key.startswith("condition_") and level is not None},
+        conditions={
+            key.removeprefix("condition_"): level for key, level in row.items() if key.startswith("condition_") and level is not None
+        },
         outcomes={key.removeprefix("outcome_"): value for key, value in row.items() if key.startswith("outcome_") and value is not None},
         serving=msgspec.json.decode(row.get("serving") or "{}"),
         extra=msgspec.json.decode(row.get("extra") or "{}"),

@@ -6,8 +6,9 @@ import platform
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import polars as pl
 
@@ -47,11 +48,11 @@ def find(study: Study, *, watch: Path | None = None, seed: int = 0) -> Findings:
         terms={against: rows.to_dicts() for against, rows in terms.items()},
         term_trends=[trend for run, names in shown.items() for name in names for trend in study.trend(name, run=run, term=True, seed=seed)],
         passages=passages,
-        traces=[trace for trace in study.corpus.traces(*ids)] if ids else [],
+        traces=list(study.corpus.traces(*ids)) if ids else [],
         exclusions=_exclusions(study, trends, rejected),
         rejected=rejected,
         warnings=_warnings(study, trends),
-        methods=METHODS,
+        methods=(files("cotdrift.page") / "methods.txt").read_text(encoding="utf-8").strip().split("\n\n"),
         versions=_versions(),
     )
 
@@ -67,7 +68,7 @@ def _terms(study: Study, watch: Path | None, seed: int) -> dict[Against, pl.Data
 
 
 def _worth_showing(run: str, terms: dict[Against, pl.DataFrame]) -> list[str]:
-    """Terms to draw and quote: what is clear against the start, or where there is none against people, the surest first; then watched terms that are used."""
+    """Terms to draw and quote: those clear against the start, or where there is none against people, the surest first; then watched."""
     rows = terms.get("start", terms.get("human"))
     if rows is None:
         return []
@@ -94,7 +95,10 @@ def _by_environment(trends: Sequence[Trend], values: dict[str, Values], seed: in
     clear = clear_changes(trends)
     surest = list(dict.fromkeys(name for _, name in sorted(clear, key=clear.__getitem__)))[:COMPARED_BY_ENVIRONMENT]
     compared = [trend for trend in trends if trend.measure in surest]
-    within = {environment: [values[trend.measure].trend(trend.run, environment=environment, seed=seed) for trend in compared] for environment in sizes["environment"].head(SHOWN_ENVIRONMENTS)}
+    within = {
+        environment: [values[trend.measure].trend(trend.run, environment=environment, seed=seed) for trend in compared]
+        for environment in sizes["environment"].head(SHOWN_ENVIRONMENTS)
+    }
     return {environment: [trend for trend in found if trend.points] for environment, found in within.items()}
 
 
@@ -114,24 +118,48 @@ def _sampled(study: Study) -> list[Sampled]:
         .sort("run", "step")
         .collect()
     )
-    words = {(checkpoint.run, checkpoint.step): int(study.word_counts.of(checkpoint).totals["words"].sum()) for checkpoint in study.corpus.checkpoints()}
+    words = {
+        (checkpoint.run, checkpoint.step): int(study.word_counts.of(checkpoint).totals["words"].sum())
+        for checkpoint in study.corpus.checkpoints()
+    }
     return [
-        Sampled(**(row | {"words": words[row["run"], row["step"]], "environments": {pair["environment"]: pair["count"] for pair in row["environments"]}}))
+        Sampled(
+            **(
+                row
+                | {
+                    "words": words[row["run"], row["step"]],
+                    "environments": {pair["environment"]: pair["count"] for pair in row["environments"]},
+                }
+            )
+        )
         for row in rows.iter_rows(named=True)
     ]
 
 
 def _exclusions(study: Study, trends: Iterable[Trend], rejected: int) -> list[Exclusion]:
-    aside = study.corpus.scan().filter(pl.col("reasoning_kind") != "raw").group_by("run", "step", "reasoning_kind").len().sort("run", "step", "reasoning_kind").collect()
+    aside = (
+        study.corpus.scan()
+        .filter(pl.col("reasoning_kind") != "raw")
+        .group_by("run", "step", "reasoning_kind")
+        .len()
+        .sort("run", "step", "reasoning_kind")
+        .collect()
+    )
     kinds = {"summary": "its reasoning is a summary", "redacted": "its reasoning is redacted", "none": "it has no reasoning"}
-    found = [Exclusion(run=run, step=step, kind="set aside", reason=kinds[kind], traces=count) for run, step, kind, count in aside.iter_rows()]
+    found = [
+        Exclusion(run=run, step=step, kind="set aside", reason=kinds[kind], traces=count) for run, step, kind, count in aside.iter_rows()
+    ]
     for trend in trends:
         for point in trend.points:
             for reason, count in point.why.items():
                 if not reason.startswith("reasoning is "):
-                    found.append(Exclusion(run=trend.run, step=point.step, kind="missing", reason=reason, measure=trend.measure, traces=count))
+                    found.append(
+                        Exclusion(run=trend.run, step=point.step, kind="missing", reason=reason, measure=trend.measure, traces=count)
+                    )
     if rejected:
-        found.append(Exclusion(run="", step=None, kind="rejected", reason="could not be read; kept whole in rejected.jsonl", traces=rejected))
+        found.append(
+            Exclusion(run="", step=None, kind="rejected", reason="could not be read; kept whole in rejected.jsonl", traces=rejected)
+        )
     return found
 
 
@@ -145,19 +173,3 @@ def _warnings(study: Study, trends: Iterable[Trend]) -> list[str]:
 def _versions() -> dict[str, str]:
     names = ("cotdrift", "polars", "numpy", "scipy", "statsmodels", "wordfreq", "altair")
     return {"Python": platform.python_version(), **{name: version(name) for name in names}}
-
-
-METHODS: tuple[Any, ...] = (
-    "The prompt is the unit. Every interval is a 95 % interval that takes the answers to one prompt as one draw; checkpoints are compared on the prompts they "
-    "share, each prompt against itself.",
-    "Rates are uses per million words. A word is a run of letters, digits and marks with inner apostrophes, in its exact form, lower-cased; numbers are no words. "
-    "A ratio's interval resamples prompts; its p-value swaps the two sides within prompts, or whole prompts between them where none are shared. Words with 20 uses "
-    "or more are adjusted by Benjamini and Hochberg; the watch-list is tested however rare its terms are, and adjusted by Holm.",
-    "Spread is Gries' DP over prompts, normalised: 0 for a word used evenly, 1 for one that lives in a single prompt. Terms are ranked by log-odds with an informative "
-    "Dirichlet prior (Monroe, Colaresi and Quinn, 2008), its variance from resampled prompts.",
-    "A loop is the same run of words three times or more in a row; what follows its first copy is left out of the rates said to be without loops.",
-    "The onset is the first checkpoint off the base the run started from, found by fitting ramps to each prompt's changes; where its interval spans most of the run, none is given.",
-    "Human text is wordfreq's English up to 2021: it says what is odd for people, not what training changed. One run is one training run: the intervals say that these "
-    "checkpoints differ on prompts like these, not that training of this kind brings it about.",
-)
-"""How the numbers are made, for the page."""

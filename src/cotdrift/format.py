@@ -12,7 +12,7 @@ class Reading:
     """What the user said about the files, so that it need not be guessed."""
 
     fields: dict[str, str] = field(default_factory=dict)
-    """Our field to theirs: `{"reasoning": "thinking", "outcome_correct": "is_right", "condition_audit": "audit"}`; a dotted name goes down into a record."""
+    """Our field to theirs: `{"reasoning": "thinking", "outcome_correct": "is_right"}`; a dotted name goes down into a record."""
     run: str | None = None
     """The run all records belong to; None takes it from a field, else from the folder's name."""
     step: int | None = None

@@ -58,6 +58,7 @@ class Measure:
 
     @property
     def __doc__(self) -> str | None:  # type: ignore[override]  # so that help() and the reference show the function's own words
+        """What the function says of itself."""
         return self.of_trace.__doc__
 
     @property

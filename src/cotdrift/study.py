@@ -14,7 +14,7 @@ import msgspec
 import polars as pl
 from tqdm import tqdm
 
-from cotdrift.comparison import Counts
+from cotdrift.comparison import Counts, Reference
 from cotdrift.comparisons.lexical import Term, concordance, count_terms, terms, watch_list
 from cotdrift.corpus import SPOKEN, Checkpoint, Corpus, clear_unfinished, whole_file
 from cotdrift.errors import InputError, NotEnough, UnknownName
@@ -54,8 +54,10 @@ class Values(NamedTuple):
     unit: str
     version: int
     frame: pl.DataFrame
-    """A row a trace: transcript_id, run, checkpoint, step, environment, prompt_id, value (null where there is none) and missing_reason; for a
-    term the value is its uses, and exposure the words of the reasoning, in millions."""
+    """A row a trace: transcript_id, run, checkpoint, step, environment, prompt_id, value (null where there is none) and missing_reason.
+
+    For a term the value is its uses, and exposure the words of the reasoning, in millions.
+    """
 
     def trend(self, run: str, *, environment: str | None = None, seed: int = 0) -> Trend:
         """The trend over the steps of one run, in one environment or all."""
@@ -104,10 +106,9 @@ class Study:
 
     def ingest(self, paths: Iterable[Path | str], reading: Reading | None = None) -> list[Ingested]:
         """Read files, or folders of them, into the study."""
-        done = []
         with _progress("reading") as step:
-            for path in find_sources([Path(path) for path in paths]):
-                done.append(ingest_file(self.corpus, path, identify(path), reading or Reading(), done=step))
+            sources = find_sources([Path(path) for path in paths])
+            done = [ingest_file(self.corpus, path, identify(path), reading or Reading(), done=step) for path in sources]
         clear_unfinished(self.folder)
         with whole_file(self.rejected) as path, path.open("wb") as kept:
             kept.writelines(rejected_records(self.corpus))
@@ -162,7 +163,9 @@ class Study:
             version = measures[name].version
             rows = self.measurements.scan().filter((pl.col("measure") == name) & (pl.col("version") == version))
             names = self.corpus.scan().select("transcript_id", "checkpoint")
-            return Values(name, measures[name].unit, version, rows.join(names, on="transcript_id").select(*WHO, "value", "missing_reason").collect())
+            return Values(
+                name, measures[name].unit, version, rows.join(names, on="transcript_id").select(*WHO, "value", "missing_reason").collect()
+            )
         if name in self.outcomes:
             value = pl.col(f"outcome_{name}")
             reason = pl.when(value.is_null()).then(pl.lit("not recorded"))
@@ -178,9 +181,13 @@ class Study:
             for rows in checkpoint.batches(columns):
                 batch = Batch(rows["reasoning"])
                 uses = batch.count(frozenset(term.words)) if term.in_vocabulary else count_terms(rows["reasoning"], [term])[:, 0]
-                counted = rows.rename(SPOKEN, strict=False).with_columns(value=pl.Series(uses, dtype=pl.Float64), exposure=pl.Series(batch.n_words / 1e6))
+                counted = rows.rename(SPOKEN, strict=False).with_columns(
+                    value=pl.Series(uses, dtype=pl.Float64), exposure=pl.Series(batch.n_words / 1e6)
+                )
                 reason = pl.when(~raw).then(pl.lit("reasoning is ") + pl.col("reasoning_kind"))
-                parts.append(counted.select(*WHO, value=pl.when(raw).then("value"), exposure=pl.when(raw).then("exposure"), missing_reason=reason))
+                parts.append(
+                    counted.select(*WHO, value=pl.when(raw).then("value"), exposure=pl.when(raw).then("exposure"), missing_reason=reason)
+                )
         return pl.concat(parts)
 
     def trend(self, name: str, *, run: str | None = None, term: bool = False, seed: int = 0) -> list[Trend]:
@@ -194,25 +201,40 @@ class Study:
         with _progress("counting words") as step:
             count_corpus(self.corpus, self.word_counts, threads=os.cpu_count() or 1, done=step)
 
-    def terms(self, *, against: Against = "start", run: str | None = None, step: int | None = None, watch: Path | None = None, seed: int = 0) -> pl.DataFrame:
+    def terms(
+        self, *, against: Against = "start", run: str | None = None, step: int | None = None, watch: Path | None = None, seed: int = 0
+    ) -> pl.DataFrame:
         """Which words a checkpoint uses more, or less, than a reference does; the last checkpoint of each run, if no step is given.
 
-        Against `start`, a run of one checkpoint has nothing to compare with and gives no rows.
+        A run that has nothing to compare, such as no checkpoint before this one, gives no rows.
         """
         runs = self.chosen(run)
         self.count_words()
         watched = watch_list(watch)
-        tables = []
+        tables, faults = [], []
         for name, checkpoints in runs.items():
             late = _at(checkpoints, step)
-            if against == "start" and late is checkpoints[0]:
-                continue
-            focal = self._counts(late, "reasoning", watched)
-            other = human if against == "human" else self._counts(checkpoints[0], "reasoning", watched) if against == "start" else self._counts(late, "answer", watched)
-            tables.append(terms(focal, other, watch=watched, seed=seed).select(pl.lit(name).alias("run"), pl.lit(late.step).alias("step"), pl.all()))
+            try:
+                focal = self._counts(late, "reasoning", watched)
+                other = self._reference(against, checkpoints[0], late, watched)
+                found = terms(focal, other, watch=watched, seed=seed)
+            except NotEnough as fault:
+                faults.append(fault)
+            else:
+                tables.append(found.select(pl.lit(name).alias("run"), pl.lit(late.step).alias("step"), pl.all()))
         if not tables:
-            raise NotEnough(f"{self.folder}: no run has two checkpoints, so nothing can be held against its start. Try --against human or --against answers.")
+            raise faults[0]
         return pl.concat(tables)
+
+    def _reference(self, against: Against, start: Checkpoint, late: Checkpoint, watched: Iterable[Term]) -> Counts | Reference:
+        if against == "human":
+            return human
+        if against == "answers":
+            return self._counts(late, "answer", watched)
+        if start is late:
+            way_out = "Try --against human or --against answers"
+            raise NotEnough(f"{late.run} has no checkpoint before step {late.step}, so nothing can be held against its start. {way_out}.")
+        return self._counts(start, "reasoning", watched)
 
     def _counts(self, checkpoint: Checkpoint, said: Said, watched: Iterable[Term]) -> Counts:
         """The counts of single words, and with them those of the watched phrases and cased terms, from which loops are not taken out."""
@@ -225,13 +247,16 @@ class Study:
             raw = rows.filter(pl.col("reasoning_kind") == "raw")
             uses = count_terms(raw[said], others)
             for term, column in zip(others, uses.T, strict=True):
-                told = {"word": pl.lit(term.text), "n": pl.Series(column, dtype=pl.Int64)}
-                parts.append(raw.select(environment="task_set", prompt_id="task_id", **told).filter(pl.col("n") > 0))
-        found = pl.concat(parts).group_by("environment", "prompt_id", "word").agg(pl.col("n").sum(), kept=pl.col("n").sum(), traces=pl.len())
-        return Counts(pl.concat([counted.counts, found.select(counted.counts.columns)], how="vertical_relaxed"), counted.totals, counted.name)
+                counts = pl.Series(column, dtype=pl.Int64)
+                of_term = raw.select(environment="task_set", prompt_id="task_id", word=pl.lit(term.text), n=counts)
+                parts.append(of_term.filter(pl.col("n") > 0))
+        n = pl.col("n").sum()
+        found = pl.concat(parts).group_by("environment", "prompt_id", "word").agg(n, kept=n, traces=pl.len())
+        both = pl.concat([counted.counts, found.select(counted.counts.columns)], how="vertical_relaxed")
+        return Counts(both, counted.totals, counted.name)
 
     def passages(self, term: str, *, run: str | None = None, limit: int = 10) -> list[Passage]:
-        """Uses of a term, one a trace: those of a run's first half, from its beginning on, then those of its second half, from its end back."""
+        """Uses of a term, one a trace: from a run's beginning on through its first half, then from its end back through its second."""
         wanted = Term.parse(term)
         found = []
         for checkpoints in self.chosen(run).values():
@@ -242,11 +267,15 @@ class Study:
 
     def _uses(self, term: Term, checkpoints: Iterable[Checkpoint], limit: int) -> list[Passage]:
         """The first use in each of some traces."""
-        may_hold = pl.col("reasoning").str.contains("(?i)" + re.escape(term.words[0].partition("'")[0]))  # cheap, and never wrong to say yes
+        may_hold = pl.col("reasoning").str.contains(
+            "(?i)" + re.escape(term.words[0].partition("'")[0])
+        )  # cheap, and never wrong to say yes
         found: list[Passage] = []
         for checkpoint in checkpoints:
             for rows in checkpoint.batches(["transcript_id", "reasoning_kind", "reasoning"]):
-                for transcript_id, reasoning in rows.filter((pl.col("reasoning_kind") == "raw") & may_hold).select("transcript_id", "reasoning").iter_rows():
+                for transcript_id, reasoning in (
+                    rows.filter((pl.col("reasoning_kind") == "raw") & may_hold).select("transcript_id", "reasoning").iter_rows()
+                ):
                     for hit in islice(concordance(reasoning, term), 1):
                         place = {"run": checkpoint.run, "step": checkpoint.step, "transcript_id": transcript_id}
                         found.append(Passage(**place, before=hit.before, hit=hit.hit, after=hit.after))
@@ -273,7 +302,11 @@ def _at(checkpoints: list[Checkpoint], step: int | None) -> Checkpoint:
 def _progress(what: str) -> Iterator[Callable[[int], None]]:
     """A bar with a rate, for what takes longer than a second."""
     with tqdm(desc=what, unit=" traces", delay=1, leave=False, disable=None) as bar:
-        yield lambda traces: bool(bar.update(traces)) and None
+
+        def step(traces: int) -> None:
+            bar.update(traces)
+
+        yield step
 
 
 def _version() -> str:

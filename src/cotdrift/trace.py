@@ -94,7 +94,7 @@ class Trace(Struct, frozen=True, kw_only=True, dict=True):
     @classmethod
     def example(cls, reasoning: str, *, answer: str = "", **fields: Any) -> Self:
         """A trace with this reasoning, for trying a measure out."""
-        here = {"run": "run", "step": 0, "environment": "env", "prompt_id": "prompt", "rep": 0}
+        here: dict[str, Any] = {"run": "run", "step": 0, "environment": "env", "prompt_id": "prompt", "rep": 0}
         return cls(reasoning=reasoning, answer=answer, reasoning_kind="raw" if reasoning else "none", **(here | fields))
 
 

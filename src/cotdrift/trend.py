@@ -2,6 +2,7 @@
 
 import warnings
 from functools import partial
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,15 @@ class Trend(Struct, frozen=True, kw_only=True):
     onset_note: str
     """Why there is no onset, or how it was found."""
     warnings: tuple[str, ...]
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """The points as a table."""
+        numbers = ("step", "value", "low", "high", "traces", "prompts", "missing", "set_aside")
+        return pl.DataFrame([{name: getattr(point, name) for name in numbers} for point in self.points], infer_schema_length=None)
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(self.run)}: {escape(self.sentence())}</p>{self.frame._repr_html_()}"
 
     def sentence(self) -> str:
         """What changed, in one sentence with numbers."""

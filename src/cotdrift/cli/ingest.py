@@ -21,9 +21,9 @@ REJECTED = 3
 def command(files: tuple[Path, ...], into: Path, as_json: bool, **told: Any) -> None:
     """Read rollouts or logs into a study.
 
-    FILES are Inspect logs, rollout dumps of verl, TRL, prime-rl or verifiers, JSONL, JSON, CSV, parquet, or folders of these. A file that is
-    already there is left as it is; one that changed is read again. Records that cannot be read are named, and kept whole in the study's
-    rejected.jsonl; the exit code is then 3.
+    FILES are Inspect logs, rollout dumps of verl, TRL, prime-rl or verifiers, JSONL, JSON, CSV, parquet, or folders of these.
+    A file that is already there is left as it is; one that changed is read again.
+    Records that cannot be read are named, and kept whole in the study's rejected.jsonl; the exit code is then 3.
     """
     from cotdrift.study import Study
 

@@ -19,11 +19,21 @@ run = click.option("--run", help="Only this run.")
 seed = click.option("--seed", default=0, show_default=True, help="Seed of every random draw.")
 
 READING = (
-    click.option("--map", "fields", metavar="OURS=THEIRS", multiple=True, help="Read our field from theirs: --map reasoning=thinking. May be repeated."),
+    click.option(
+        "--map",
+        "fields",
+        metavar="OURS=THEIRS",
+        multiple=True,
+        help="Read our field from theirs: --map reasoning=thinking. May be repeated.",
+    ),
     click.option("--run", help="The run these files belong to."),
     click.option("--step", type=click.IntRange(min=0), help="The step these files belong to."),
     click.option("--step-pattern", metavar="REGEX", help="Read the step off the file's path by a pattern with one group."),
-    click.option("--step-table", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A CSV of name,step: names of files, checkpoints or models."),
+    click.option(
+        "--step-table",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="A CSV of name,step: names of files, checkpoints or models.",
+    ),
     click.option("--environment", help="The environment these files belong to."),
 )
 
@@ -35,7 +45,15 @@ def reading(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def make_reading(*, fields: tuple[str, ...], run: str | None, step: int | None, step_pattern: str | None, step_table: Path | None, environment: str | None) -> Reading:
+def make_reading(
+    *,
+    fields: tuple[str, ...],
+    run: str | None,
+    step: int | None,
+    step_pattern: str | None,
+    step_table: Path | None,
+    environment: str | None,
+) -> Reading:
     """The options as one object."""
     from cotdrift.format import Reading  # not paid by --help
 
@@ -58,7 +76,9 @@ def _step_table(path: Path) -> dict[str, int]:
         if not line.strip() or (number == 1 and step == "step"):
             continue
         if not (comma and name and step.isdecimal()):
-            raise click.BadParameter(f"{path}:{number}: {line!r} is not name,step. Write for example: policy-final,1200.", param_hint="--step-table")
+            raise click.BadParameter(
+                f"{path}:{number}: {line!r} is not name,step. Write for example: policy-final,1200.", param_hint="--step-table"
+            )
         steps[name] = int(step)
     return steps
 
@@ -75,7 +95,14 @@ def print_table(frame: pl.DataFrame, *, rows: int = 40) -> None:
     import polars as pl
 
     with pl.Config(
-        tbl_formatting="NOTHING", tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, tbl_rows=rows, tbl_cols=-1, fmt_str_lengths=60, float_precision=3, tbl_width_chars=200
+        tbl_formatting="NOTHING",
+        tbl_hide_dataframe_shape=True,
+        tbl_hide_column_data_types=True,
+        tbl_rows=rows,
+        tbl_cols=-1,
+        fmt_str_lengths=60,
+        float_precision=3,
+        tbl_width_chars=200,
     ):
         click.echo(str(frame.head(rows)))
     if frame.height > rows:

@@ -18,7 +18,9 @@ from cotdrift.cli import options
 @options.reading
 @options.seed
 @options.as_json
-def command(files: tuple[Path, ...], into: Path | None, output: Path | None, watch: Path | None, seed: int, as_json: bool, **told: Any) -> None:
+def command(
+    files: tuple[Path, ...], into: Path | None, output: Path | None, watch: Path | None, seed: int, as_json: bool, **told: Any
+) -> None:
     """Write the report of a study, or of FILES in one go: ingest, measure, compare, write.
 
     The page is one file that opens in any browser without a network.

@@ -25,7 +25,8 @@ def command(study: Path, what: str, run: str | None, limit: int, as_json: bool) 
         if as_json:
             options.print_json(trace)
         else:
-            click.echo(f"{trace.transcript_id}\n\n{trace.prompt}\n\n--- reasoning ({trace.reasoning_kind})\n{trace.reasoning}\n\n--- answer\n{trace.answer}")
+            reasoning = f"--- reasoning ({trace.reasoning_kind})\n{trace.reasoning}"
+            click.echo("\n\n".join((trace.transcript_id, trace.prompt, reasoning, f"--- answer\n{trace.answer}")))
         return
     found = opened.passages(what, run=run, limit=limit)
     if as_json:

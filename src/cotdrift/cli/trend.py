@@ -29,6 +29,6 @@ def command(study: Path, measure: str, run: str | None, term: bool, seed: int, a
         return
     for found in trends:
         click.echo(f"{found.run}: {found.sentence()}")
-        options.print_table(found.frame())
+        options.print_table(found.frame)
         for warning in found.warnings:
             click.echo(f"  {warning}")
