@@ -49,6 +49,7 @@ class Measure:
     """The same numbers for many traces at once, NaN where there is none; None when there is no faster way."""
 
     def __call__(self, trace: Trace) -> Measured:
+        """The number of one trace."""
         return self.of_trace(trace)
 
     def batch(self, function: OfBatch) -> OfBatch:
