@@ -59,16 +59,25 @@ def copied(small: Path, path: Path, samples: int) -> None:
         summary = next(one for one in json.loads(source.read("summaries.json")))
         for name in names:
             if name == "_journal/start.json":
-                target.writestr(name, source.read(name))
+                target.writestr(name, enlarged(source.read(name), samples))
         summaries = []
         for number in range(samples):
             text = " ".join(rng.choices(WORDS, k=900))
             one = re.sub(r"REASONING\d{6}", text, parts[number % len(parts)])
+            for message in set(re.findall(r'"id": ?"(\w{22})"', one)):  # frames take messages of one id for one message
+                one = one.replace(message, f"{message[:16]}{number:06d}")
             sample: dict[str, Any] = json.loads(one) | {"id": number, "uuid": f"uuid{number}"}
             target.writestr(f"samples/{number}_epoch_1.json", json.dumps(sample))
             summaries.append(summary | {"id": number, "uuid": f"uuid{number}"})
         target.writestr("summaries.json", json.dumps(summaries))
-        target.writestr("header.json", source.read("header.json"))
+        target.writestr("header.json", enlarged(source.read("header.json"), samples))
+
+
+def enlarged(header: bytes, samples: int) -> str:
+    """The header of a log with so many samples; Inspect reads those that it names."""
+    log = json.loads(header)
+    log["eval"]["dataset"] |= {"samples": samples, "sample_ids": list(range(samples))}
+    return json.dumps(log)
 
 
 def ours(path: Path) -> int:

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import msgspec
+from msgspec.structs import replace
 
 from cotdrift.trace import Message, ReasoningKind, ToolCall
 
@@ -58,6 +59,12 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
     context: str
     """All that was said before the model first spoke: what tells one question from another."""
     reply: Reply
+
+    def with_reasoning(self, reasoning: str) -> Self:
+        """The same, with reasoning that was written down apart from it; it is taken for the last message's."""
+        last = max((place for place, message in enumerate(self.messages) if message.role == "assistant"), default=-1)
+        messages = tuple(replace(message, reasoning=reasoning) if place == last else message for place, message in enumerate(self.messages))
+        return replace(self, messages=messages, reply=Reply(reasoning, self.reply.answer, "raw"))
 
     @property
     def turns(self) -> tuple[Message, ...]:
@@ -141,7 +148,7 @@ def merged(messages: Iterable[Message]) -> list[Message]:
     for message in messages:
         last = found[-1] if found else None
         if last and last.role == message.role == "assistant" and not last.content and not last.tool_calls:
-            found[-1] = msgspec.structs.replace(message, reasoning=join((last.reasoning, message.reasoning)))
+            found[-1] = replace(message, reasoning=join((last.reasoning, message.reasoning)))
         else:
             found.append(message)
     return found
@@ -196,13 +203,10 @@ def read_messages(said: list[Any], *, given: int = 0) -> Conversation:
             cut_off = cut
     if "raw" in kinds and ("summary" in kinds or "redacted" in kinds):  # what is no raw reasoning must not be measured with it
         marks = ["none"] * given + kinds
-        messages = [
-            msgspec.structs.replace(message, reasoning="") if mark == "summary" else message
-            for message, mark in zip(messages, marks, strict=True)
-        ]
+        messages = [replace(message, reasoning="") if mark == "summary" else message for message, mark in zip(messages, marks, strict=True)]
         kinds = ["raw"]
     whole = conversation(messages, kinds=kinds, given=given)
-    return msgspec.structs.replace(whole, reply=msgspec.structs.replace(whole.reply, cut_off=cut_off)) if cut_off else whole
+    return replace(whole, reply=replace(whole.reply, cut_off=cut_off)) if cut_off else whole
 
 
 def _message(said: dict[str, Any], place: int) -> tuple[Message, ReasoningKind, bool]:

@@ -256,7 +256,7 @@ class FieldMap:
         if self.unseen:
             self.unseen -= {ours for ours in self.unseen if look_up(record, path_of(record, self.told[ours]), missing=self) is not self}
         whole = self.shape.whole
-        given = {ours: look_up(record, path) for ours, path in plan.sources.items()}
+        given = {ours: record.get(path[0]) if len(path) == 1 else look_up(record, path) for ours, path in plan.sources.items()}
         if whole:
             given |= {ours: value for ours, value in whole.items() if given.get(ours) is None}
         prompt, context, reply, talk = self._said(given)
@@ -287,23 +287,23 @@ class FieldMap:
             serving=whole.get("serving", {}),
             truncated=_truncated(given.get("truncated")) or reply.cut_off,
             source=f"{self.where.path}:{place}",
-            extra={name: record[name] for name in plan.rest} | self._odd_outcomes(plan, record),
+            extra=self._extra(plan, record),
         )
 
     def _said(self, given: dict[str, Any]) -> tuple[str, str, Reply, Conversation | None]:
         """The prompt, what tells it from others, the reply, and the conversation if there was one."""
-        messages, prompt, answer = (_unpacked(given.get(name)) for name in ("messages", "prompt", "answer"))
+        messages, prompt, answer = _unpacked(given.get("messages")), _unpacked(given.get("prompt")), _unpacked(given.get("answer"))
         thoughts = given.get("reasoning")
         if isinstance(thoughts, list) and all(isinstance(part, str) for part in thoughts):
             thoughts = join(thoughts)
-        if not isinstance(thoughts, str | None):
+        if thoughts is not None and not isinstance(thoughts, str):
             raise Unfit("reasoning", f"{type(thoughts).__name__} is no text", "Name the field that holds the text: --map reasoning=FIELD")
         talk = None
         if messages is not None or isinstance(prompt, list) or isinstance(answer, list | dict):
             talk = _talk(messages, prompt, answer)
+            if thoughts and not talk.reply.reasoning:
+                talk = talk.with_reasoning(thoughts)
             prompt, context, reply = talk.prompt, talk.context, talk.reply
-            if thoughts:
-                reply = Reply(thoughts, reply.answer, "raw")
         else:
             prompt = context = _words(prompt, "prompt")
             said = _words(answer, "answer")
@@ -313,9 +313,9 @@ class FieldMap:
                 reply = Reply(answer=said)
             else:
                 reply = split_reply(said, begun=prompt.rstrip().endswith("<think>"))
-        if not ({"reasoning", "answer", "messages"} & set(given)):
+        if not ("reasoning" in given or "answer" in given or "messages" in given):
             raise Unfit("", "no field holds reasoning or an answer", "Name them: --map reasoning=FIELD --map answer=FIELD")
-        return prompt, context, reply, talk if talk and not thoughts else None
+        return prompt, context, reply, talk
 
     def _prompt_id(self, given: Any, context: str) -> str:
         if given is None or given == "":
@@ -382,13 +382,14 @@ class FieldMap:
             raise Unfit(".".join(path), f"{str(value)[:60]!r} {what}", "Write a number, or null where there is none")
         return number
 
-    def _odd_outcomes(self, plan: Plan, record: dict[str, Any]) -> dict[str, Any]:
-        """What was taken for an outcome by its name, but holds no number here."""
-        return {
-            name: record[name]
-            for name, path, asked in plan.outcomes
-            if not asked and record[path[0]] is not None and number_of(record[path[0]]) is None
-        }
+    def _extra(self, plan: Plan, record: dict[str, Any]) -> dict[str, Any]:
+        """What has no place of its own, with what was taken for an outcome by its name but holds no number here."""
+        extra = {name: record[name] for name in plan.rest}
+        for name, path, asked in plan.outcomes:
+            value = None if asked else record[path[0]]
+            if isinstance(value, str | list | dict) and number_of(value) is None:
+                extra[name] = value
+        return extra
 
 
 def check_map(fields: Mapping[str, str]) -> None:
@@ -460,7 +461,9 @@ def name_of(value: Any, name: str, none: str) -> str:
     """The value as a name; Unfit when it is no text and no number."""
     if value is None:
         return none
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or (is_endless(value) and isinstance(value, float)):
+    if type(value) is str:
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or is_endless(value):
         raise Unfit(name, f"{str(value)[:60]!r} is neither text nor a number", f"Name another field: --map {name}=FIELD")
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 

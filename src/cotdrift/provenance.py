@@ -81,6 +81,8 @@ def without_step(name: str) -> str:
 
 def whole_number(value: Any) -> int:
     """A number or its text as an integer from 0 on; ValueError, with what is wrong, for anything else."""
+    if type(value) is int and 0 <= value <= LARGEST_STEP:
+        return value
     if isinstance(value, str):
         try:
             value = int(value)
