@@ -115,12 +115,12 @@ def test_report_does_it_all_in_one_go(rollouts: Rollouts, tmp_path: Path, run: C
         (("trend", "STUDY", "reasoning_words", "--run", "ty"), "No run is called 'ty'. Did you mean 'toy'?"),
         (("terms", "STUDY", "--step", "7"), "No step is called '7'."),
         (("trend", "nowhere", "hedging"), "nowhere: there is no study here."),
-        (("ingest", "nowhere.jsonl", "--into", "new"), "nowhere.jsonl: there is no such file"),
+        (("ingest", "nowhere.jsonl", "--into", "new-study"), "nowhere.jsonl: there is no such file"),
     ],
 )
 def test_a_fault_is_one_sentence_with_a_way_out(study: Path, run: Callable[..., Ran], words: tuple[str, ...], said: str) -> None:
     done = run(*(study if word == "STUDY" else word for word in words))
-    assert done.code == 1
+    assert done.code == 1 and not Path("new-study").exists()
     assert said in done.err and "Traceback" not in done.err and done.err.count("\n") == 1
 
 

@@ -90,13 +90,10 @@ class Study:
 
     @classmethod
     def make(cls, folder: Path | str) -> Self:
-        """The study in this folder, begun if there is none."""
+        """The study in this folder; where there is none, it begins with the first file that is ingested."""
         study = cls(folder)
-        if not cls.is_one(folder):
-            if study.folder.exists() and (not study.folder.is_dir() or any(study.folder.iterdir())):
-                raise InputError(f"{folder}: this is no study, and not empty. Name a new folder, or an existing study.")
-            study.folder.mkdir(parents=True, exist_ok=True)
-            (study.folder / "study.json").write_bytes(msgspec.json.format(msgspec.json.encode({"cotdrift": _version()})))
+        if not cls.is_one(folder) and study.folder.exists() and (not study.folder.is_dir() or any(study.folder.iterdir())):
+            raise InputError(f"{folder}: this is no study, and not empty. Name a new folder, or an existing study.")
         return study
 
     @property
@@ -107,8 +104,11 @@ class Study:
     def ingest(self, paths: Iterable[Path | str], reading: Reading | None = None) -> list[Ingested]:
         """Read files, or folders of them, into the study."""
         with _progress("reading") as step:
-            sources = find_sources([Path(path) for path in paths])
-            done = [ingest_file(self.corpus, path, identify(path), reading or Reading(), done=step) for path in sources]
+            sources = [(path, identify(path)) for path in find_sources([Path(path) for path in paths])]
+            if not self.is_one(self.folder):
+                with whole_file(self.folder / "study.json") as begun:
+                    begun.write_bytes(msgspec.json.format(msgspec.json.encode({"cotdrift": _version()})))
+            done = [ingest_file(self.corpus, path, kind, reading or Reading(), done=step) for path, kind in sources]
         clear_unfinished(self.folder)
         with whole_file(self.rejected) as path, path.open("wb") as kept:
             kept.writelines(rejected_records(self.corpus))

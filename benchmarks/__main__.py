@@ -1,0 +1,8 @@
+"""Run every benchmark, each in a process of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+for script in ("words.py", "repetition.py", "eval.py", "stages.py", "coverage.py"):
+    subprocess.run([sys.executable, str(Path(__file__).with_name(script))], check=True)
