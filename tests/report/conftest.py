@@ -28,9 +28,19 @@ MEASURES = {
     "non_latin": ("share of letters", 0.0031, 1.0, "Share of letters that are not Latin."),
 }
 TERMS = {
-    "overshadow": 12.4, "disclaim": 31.0, "marinade": 8.2, "vantage": 6.1, "illusions": 5.4, "watchers": 4.2, "parted": 3.9, "craft": 2.8,
-    "therefore": 0.31, "perhaps": 0.22, "wait": 0.4, "actually": 0.51,
-}  # fmt: skip
+    "overshadow": 12.4,
+    "disclaim": 31.0,
+    "marinade": 8.2,
+    "vantage": 6.1,
+    "illusions": 5.4,
+    "watchers": 4.2,
+    "parted": 3.9,
+    "craft": 2.8,
+    "therefore": 0.31,
+    "perhaps": 0.22,
+    "wait": 0.4,
+    "actually": 0.51,
+}
 
 
 @pytest.fixture(scope="session")
@@ -52,24 +62,50 @@ def drifted(*, runs: tuple[str, ...] = ("olmo-7b-rlvr",), n_words: int = 400, n_
         "title": "Library choice under constraints",
         "created": "2026-01-12T09:30:00+00:00",
         "sampled": [
-            Sampled(run=run, step=step, traces=640 - 3 * n, prompts=80, words=820_000 - 90_000 * n, set_aside=4 * n, truncated=n,
-                    environments=dict.fromkeys(ENVIRONMENTS, 128))
-            for run in runs for n, step in enumerate(STEPS)
+            Sampled(
+                run=run,
+                step=step,
+                traces=640 - 3 * n,
+                prompts=80,
+                words=820_000 - 90_000 * n,
+                set_aside=4 * n,
+                truncated=n,
+                environments=dict.fromkeys(ENVIRONMENTS, 128),
+            )
+            for run in runs
+            for n, step in enumerate(STEPS)
         ],
-        "trends": [trend(rng, run, measure, factor=1 + (spec[2] - 1) * (1 - 0.3 * place)) for place, run in enumerate(runs) for measure, spec in MEASURES.items()],
+        "trends": [
+            trend(rng, run, measure, factor=1 + (spec[2] - 1) * (1 - 0.3 * place))
+            for place, run in enumerate(runs)
+            for measure, spec in MEASURES.items()
+        ],
         "measures": {measure: spec[3] for measure, spec in MEASURES.items()},
         "environments": {
-            name: [trend(rng, run, measure, factor=1 + (MEASURES[measure][2] - 1) * weight, wide=2.2) for run in runs for measure in list(MEASURES)[:6]]
+            name: [
+                trend(rng, run, measure, factor=1 + (MEASURES[measure][2] - 1) * weight, wide=2.2)
+                for run in runs
+                for measure in list(MEASURES)[:6]
+            ]
             for name, weight in zip(ENVIRONMENTS, (0.5, 1.35, 1.0, 0.8, 0.15), strict=True)
         },
-        "terms": {against: [row for run in runs for row in term_rows(rng, run, against, n_words)] for against in ("start", "human", "answers")},
+        "terms": {
+            against: [row for run in runs for row in term_rows(rng, run, against, n_words)] for against in ("start", "human", "answers")
+        },
         "term_trends": [
-            trend(rng, run, term, unit="uses per million words", base=rng.uniform(4, 90), factor=factor, wide=2.5) for run in runs for term, factor in TERMS.items()
+            trend(rng, run, term, unit="uses per million words", base=rng.uniform(4, 90), factor=factor, wide=2.5)
+            for run in runs
+            for term, factor in TERMS.items()
         ],
         "passages": [passages(rng, run, term, shown) for run in runs for term in list(TERMS)[:6]],
         "traces": shown,
         "exclusions": [
-            *(Exclusion(run=run, step=step, kind="set aside", reason="the reasoning is a summary", traces=4 * n) for run in runs for n, step in enumerate(STEPS) if n),
+            *(
+                Exclusion(run=run, step=step, kind="set aside", reason="the reasoning is a summary", traces=4 * n)
+                for run in runs
+                for n, step in enumerate(STEPS)
+                if n
+            ),
             Exclusion(run=runs[0], step=300, kind="missing", measure="moving_average_ttr", reason="fewer than 50 words", traces=11),
             Exclusion(run=runs[0], step=None, kind="rejected", reason="reasoning: Expected `str`, got `int`", traces=3),
         ],
@@ -80,7 +116,7 @@ def drifted(*, runs: tuple[str, ...] = ("olmo-7b-rlvr",), n_words: int = 400, n_
             "Rates are occurrences per million words of raw reasoning. Words that never occur carry an exact bound.",
         ],
         "versions": {"cotdrift": "0.1.0", "polars": "2.0.1", "numpy": "2.4.6"},
-    }  # fmt: skip
+    }
     return Findings(**(made | changed))
 
 
@@ -94,24 +130,49 @@ def trend(rng: random.Random, run: str, measure: str, *, factor: float, unit: st
         change = value - base
         spread = half * max(value, base)
         estimate = {"traces": 600, "prompts": 77, "missing": 0, "method": "paired by prompt", "level": 0.95}
-        points.append({
-            "step": step, "value": value, "low": value - half * value, "high": value + half * value, "traces": 630, "prompts": 80, "missing": 0,
-            "set_aside": 4, "why": {"the reasoning is a summary": 4}, "method": "mean; t interval, clustered by prompt",
-            "paired": estimate | {"value": change if step else 0.0, "low": change - spread if step else 0.0, "high": change + spread if step else 0.0},
-            "poststratified": estimate | {"value": value, "low": value - spread, "high": value + spread},
-        })  # fmt: skip
+        points.append(
+            {
+                "step": step,
+                "value": value,
+                "low": value - half * value,
+                "high": value + half * value,
+                "traces": 630,
+                "prompts": 80,
+                "missing": 0,
+                "set_aside": 4,
+                "why": {"the reasoning is a summary": 4},
+                "method": "mean; t interval, clustered by prompt",
+                "paired": estimate
+                | {"value": change if step else 0.0, "low": change - spread if step else 0.0, "high": change + spread if step else 0.0},
+                "poststratified": estimate | {"value": value, "low": value - spread, "high": value + spread},
+            }
+        )
     ratio = points[-1]["value"] / points[0]["value"]
     shared = {"traces": 1200, "prompts": 77, "method": "paired by prompt; log interval, sign-flip p", "p": 0.0001 if clear else 0.62}
     contrast = {
-        "step": STEPS[-1], "since": STEPS[0], "value": points[-1]["value"] - base, "low": points[-1]["value"] - base - half * base,
-        "high": points[-1]["value"] - base + half * base, **shared,
-        "ratio": None if unit.startswith("share") else shared | {"value": ratio, "low": ratio * (1 - half), "high": ratio * (1 + half), "level": 0.95},
-    }  # fmt: skip
+        "step": STEPS[-1],
+        "since": STEPS[0],
+        "value": points[-1]["value"] - base,
+        "low": points[-1]["value"] - base - half * base,
+        "high": points[-1]["value"] - base + half * base,
+        **shared,
+        "ratio": None
+        if unit.startswith("share")
+        else shared | {"value": ratio, "low": ratio * (1 - half), "high": ratio * (1 + half), "level": 0.95},
+    }
     made = {
-        "run": run, "measure": measure, "unit": unit, "version": 1, "level": 0.95, "points": points, "contrast": contrast,
-        "trend": {"p": shared["p"], "slope": 0.1, "method": "GEE"}, "onset": {"step": 200, "low": 100, "high": 300} if clear else None,
-        "onset_note": "" if clear else "No onset identifiable.", "warnings": [],
-    }  # fmt: skip
+        "run": run,
+        "measure": measure,
+        "unit": unit,
+        "version": 1,
+        "level": 0.95,
+        "points": points,
+        "contrast": contrast,
+        "trend": {"p": shared["p"], "slope": 0.1, "method": "GEE"},
+        "onset": {"step": 200, "low": 100, "high": 300} if clear else None,
+        "onset_note": "" if clear else "No onset identifiable.",
+        "warnings": [],
+    }
     return msgspec.convert(made, Trend)
 
 
@@ -120,22 +181,50 @@ def term_rows(rng: random.Random, run: str, against: str, words: int) -> list[di
     rows = []
     for step in (300, 1200):
         planted = [(term, factor, "watch" if factor > 3 else "discovered") for term, factor in TERMS.items()]
-        others = [(f"{rng.choice('bcdfglmprst')}{rng.choice('aeiou')}{rng.choice('lnrst')}{rng.choice(('ing', 'ed', 'er', 'ly', 'ion', 's'))}{n % 7}".rstrip("0123456"),
-                   math.exp(rng.gauss(0, 0.35)), "discovered") for n in range(words)]  # fmt: skip
+        others = [
+            (
+                f"{rng.choice('bcdfglmprst')}{rng.choice('aeiou')}{rng.choice('lnrst')}{rng.choice(('ing', 'ed', 'er', 'ly', 'ion', 's'))}{n % 7}".rstrip(
+                    "0123456"
+                ),
+                math.exp(rng.gauss(0, 0.35)),
+                "discovered",
+            )
+            for n in range(words)
+        ]
         for term, factor, family in {row[0]: row for row in [*others, *planted]}.values():
             known = term in TERMS
             reference, error = rng.uniform(2, 300), rng.uniform(0.12, 0.6)
             z = math.log(factor) / error if not known else math.copysign(rng.uniform(5, 12), math.log(factor))
             p = min(1.0, math.erfc(abs(z) / 2**0.5))
-            rows.append({
-                "run": run, "step": step, "term": term, "rate": reference * factor, "reference": reference, "ratio": factor,
-                "low": factor * math.exp(-1.96 * error / (2 if known else 1)), "high": factor * math.exp(1.96 * error / (2 if known else 1)), "p": p,
-                "p_adjusted": min(1.0, p * (20 if known else 8)), "family": family, "spread": min(0.98, max(0.05, rng.gauss(0.5, 0.2))),
-                "traces": rng.randint(5, 400), "prompts": rng.randint(3, 77), "count": int(rng.lognormvariate(4, 1)), "trace_share": rng.random() * 0.5,
-                "prompt_share": rng.random(), "log_odds": math.log(factor), "z": z, "rate_without_loops": reference * factor * 0.97,
-                "ratio_without_loops": factor * 0.97, "ratio_crude": factor * 1.02, "ratio_poststratified": factor * 0.99,
-                "confirmed": None if family == "watch" else known or rng.random() < 0.4, "warnings": [],
-            })  # fmt: skip
+            rows.append(
+                {
+                    "run": run,
+                    "step": step,
+                    "term": term,
+                    "rate": reference * factor,
+                    "reference": reference,
+                    "ratio": factor,
+                    "low": factor * math.exp(-1.96 * error / (2 if known else 1)),
+                    "high": factor * math.exp(1.96 * error / (2 if known else 1)),
+                    "p": p,
+                    "p_adjusted": min(1.0, p * (20 if known else 8)),
+                    "family": family,
+                    "spread": min(0.98, max(0.05, rng.gauss(0.5, 0.2))),
+                    "traces": rng.randint(5, 400),
+                    "prompts": rng.randint(3, 77),
+                    "count": int(rng.lognormvariate(4, 1)),
+                    "trace_share": rng.random() * 0.5,
+                    "prompt_share": rng.random(),
+                    "log_odds": math.log(factor),
+                    "z": z,
+                    "rate_without_loops": reference * factor * 0.97,
+                    "ratio_without_loops": factor * 0.97,
+                    "ratio_crude": factor * 1.02,
+                    "ratio_poststratified": factor * 0.99,
+                    "confirmed": None if family == "watch" else known or rng.random() < 0.4,
+                    "warnings": [],
+                }
+            )
     return rows
 
 
@@ -146,9 +235,16 @@ def example_trace(rng: random.Random, run: str, step: int, number: int) -> Trace
     ]
     rng.shuffle(sentences)
     return Trace(
-        run=run, step=step, environment=rng.choice(ENVIRONMENTS), prompt_id=f"prompt-{number}", rep=0, prompt="Which library would you use, and why?",
-        reasoning="\n\n".join(sentences), answer="I would use the standard library.", reasoning_kind="raw",
-    )  # fmt: skip
+        run=run,
+        step=step,
+        environment=rng.choice(ENVIRONMENTS),
+        prompt_id=f"prompt-{number}",
+        rep=0,
+        prompt="Which library would you use, and why?",
+        reasoning="\n\n".join(sentences),
+        answer="I would use the standard library.",
+        reasoning_kind="raw",
+    )
 
 
 def passages(rng: random.Random, run: str, term: str, traces: list[Trace]) -> Passages:
@@ -158,9 +254,15 @@ def passages(rng: random.Random, run: str, term: str, traces: list[Trace]) -> Pa
         found = [trace for trace in traces if trace.run == run and trace.step == step][:most]
         cut = [(trace, trace.reasoning.index(term)) for trace in found]
         return [
-            Passage(run=run, step=step, transcript_id=trace.transcript_id, before=trace.reasoning[max(0, at - 60) : at], hit=term,
-                    after=trace.reasoning[at + len(term) : at + len(term) + 60])
+            Passage(
+                run=run,
+                step=step,
+                transcript_id=trace.transcript_id,
+                before=trace.reasoning[max(0, at - 60) : at],
+                hit=term,
+                after=trace.reasoning[at + len(term) : at + len(term) + 60],
+            )
             for trace, at in cut
-        ]  # fmt: skip
+        ]
 
     return Passages(term=term, run=run, early=lines(STEPS[0], 3), late=lines(STEPS[-1], 6))

@@ -24,9 +24,16 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="there is no Chromium, or no chromedriver")]
 
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+)
 HOSTILE = (
     "</script><script>document.title='taken'</script>",
     "<img src=x onerror=\"document.title='taken'\">",
@@ -36,13 +43,13 @@ HOSTILE = (
     "\u202egnp.exe\u2066 \u200f\u0000\u0007",
     "datum.term",
     "a.b[0]['c']\\\"",
-    "\"+alert(1)+\"",
+    '"+alert(1)+"',
     "{signal: alert(1)}",
     "constructor",
     "__proto__",
     "x" * 20_000,
     "\ud800 half a pair",
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
@@ -196,27 +203,40 @@ def test_hostile_text_does_nothing(browser: webdriver.Chrome, make_findings: Any
 
     traces = [
         type(trace)(
-            run=trace.run, step=trace.step, environment=trace.environment, prompt_id=trace.prompt_id, rep=trace.rep, reasoning_kind="raw",
-            prompt=spoilt(place), reasoning=f"{HOSTILE[place % len(HOSTILE)]} {trace.reasoning} " + "y" * 1_000_000 * (place == 0), answer=spoilt(place + 1),
+            run=trace.run,
+            step=trace.step,
+            environment=trace.environment,
+            prompt_id=trace.prompt_id,
+            rep=trace.rep,
+            reasoning_kind="raw",
+            prompt=spoilt(place),
+            reasoning=f"{HOSTILE[place % len(HOSTILE)]} {trace.reasoning} " + "y" * 1_000_000 * (place == 0),
+            answer=spoilt(place + 1),
         )
         for place, trace in enumerate(calm.traces)
-    ]  # fmt: skip
+    ]
     from msgspec.structs import replace
 
     findings = replace(
         calm,
         title="<b>" + " ".join(texts),
         traces=traces,
-        terms={against: [row | {"term": spoilt(place) + row["term"]} for place, row in enumerate(rows)] for against, rows in calm.terms.items()},
+        terms={
+            against: [row | {"term": spoilt(place) + row["term"]} for place, row in enumerate(rows)] for against, rows in calm.terms.items()
+        },
         term_trends=[replace(trend, measure=spoilt(place // 2)) for place, trend in enumerate(calm.term_trends)],
         environments={spoilt(place): trends for place, trends in enumerate(calm.environments.values())},
         passages=[
-            replace(shown, term=spoilt(place), late=[replace(line, before=spoilt(place), hit=HOSTILE[place % len(HOSTILE)], after=HOSTILE[-2]) for line in shown.late])
+            replace(
+                shown,
+                term=spoilt(place),
+                late=[replace(line, before=spoilt(place), hit=HOSTILE[place % len(HOSTILE)], after=HOSTILE[-2]) for line in shown.late],
+            )
             for place, shown in enumerate(calm.passages)
         ],
         warnings=texts,
         measures={**calm.measures, "reasoning_words": texts[0]},
-    )  # fmt: skip
+    )
     path = write_report(findings, tmp_path / "hostile.html")
     open_page(browser, path, width=390)
     title = browser.title

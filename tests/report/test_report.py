@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sys
@@ -99,7 +100,7 @@ def test_headings_go_down_one_level_at_a_time(written: str) -> None:
     levels = [int(tag[1]) for tag, _ in read(written).found if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
 
 
 def test_every_drawing_has_a_name_and_every_field_a_label(written: str) -> None:

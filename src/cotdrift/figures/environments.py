@@ -45,7 +45,8 @@ def by_environment(rows: Sequence[Mapping[str, Any]], *, columns: int = 3, width
     )
     x = alt.X("change:Q", title=None, axis=alt.Axis(tickCount=4, labelExpr=NUMBERS, grid=True), scale=alt.Scale(zero=True))
     colour = run_colours([row["run"] for row in rows])
-    offset = alt.YOffset("run:N") if len({row["run"] for row in rows}) > 1 else alt.Undefined
+    # the order said outright: else Vega-Lite takes it from the names in an expression, which fails for a run called "constructor"
+    offset = alt.YOffset("run:N", sort="ascending") if len({row["run"] for row in rows}) > 1 else alt.Undefined
     about = [
         alt.Tooltip(f"{name}:{kind}") for name, kind in (("environment", "N"), ("run", "N"), ("change", "Q"), ("low", "Q"), ("high", "Q"))
     ]

@@ -29,7 +29,7 @@ function specOf(name, panel) {
   return onThePage({ ...spec, width: 'container', autosize: { type: 'fit-x', contains: 'padding' } });
 }
 
-const settings = { mode: 'vega-lite', renderer: 'svg', actions: false, ast: true, defaultStyle: false, tooltip: showTooltip };
+const settings = { mode: 'vega-lite', renderer: 'svg', actions: false, ast: true, defaultStyle: false, logLevel: 1, tooltip: showTooltip };
 
 async function draw(holder) {
   holder.dataset.drawn = 'yes';
@@ -40,8 +40,12 @@ async function draw(holder) {
   spec.data = { values: figureRows(name, panel) };
   if (!spec.data.values.some(row => row.onset)) spec.layer = spec.layer.filter(layer => !layer.encoding?.x?.field?.startsWith('onset'));
   holder.view?.finalize();
-  const { view } = await vegaEmbed(holder, spec, settings);
-  holder.view = view;
+  try {
+    holder.view = (await vegaEmbed(holder, spec, settings)).view;
+  } catch (fault) {
+    console.error(fault);
+    holder.replaceChildren(element('p', { class: 'aside' }, 'This figure could not be drawn. Its data can be downloaded.'));
+  }
 }
 
 const tooltip = element('div', { id: 'tooltip', role: 'presentation', hidden: true });
