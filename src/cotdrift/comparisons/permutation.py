@@ -15,9 +15,11 @@ being burstier.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaln
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -27,12 +29,12 @@ Blocks = Callable[[Ints], Floats]
 STAGES = ((2_000, 1.0), (20_000, 0.01), (100_000, 0.0005))
 """How many exchanges there are in the end, and for which p so far: small ones must be known well, to be adjusted for many words."""
 
-ENOUGH = 0.01
-"""Words that would be found at this adjusted p even if their own were no smaller need no further exchanges."""
+FOUND = 0.05
+"""Words whose adjusted p is this small, whatever more exchanges would say, need none."""
 
 ROWS = 2_000
-CELLS = 4_000_000
-"""How many numbers a matrix holds at most: 16 MB."""
+CELLS = 1_000_000
+"""How many numbers a matrix holds at most: 4 MB, which a processor keeps at hand."""
 
 TIE = 1e-5
 """Sums of single-precision numbers this close, measured by the word's spread, are the same."""
@@ -61,27 +63,26 @@ def paired(focal: Blocks, other: Blocks, focal_words: Floats, other_words: Float
     def beyond(signs: Floats, words: Ints) -> Ints:
         scored = scores(words)
         seen = np.abs(scored.sum(axis=1)) - TIE * np.sqrt((scored**2).sum(axis=1))
-        hits: Ints = np.count_nonzero(np.abs(scored @ signs.T) >= seen[:, None], axis=1)
+        sums = scored @ signs
+        hits: Ints = np.count_nonzero(np.abs(sums, out=sums) >= seen[:, None], axis=1)
         return hits
 
     def swap(rng: np.random.Generator, size: int) -> Floats:
-        return 1 - 2 * rng.integers(0, 2, (size, prompts)).astype(np.float32)
+        return 1 - 2 * rng.integers(0, 2, (prompts, size)).astype(np.float32)
 
     direction = _by_block(n_words, prompts, lambda words: np.sign(scores(words).sum(axis=1)))
     if prompts <= 12:
-        every = np.arange(2**prompts)[:, None] >> np.arange(prompts) & 1
+        every = np.arange(2**prompts) >> np.arange(prompts)[:, None] & 1
         hits = _by_block(n_words, max(prompts, 2**prompts), lambda words: beyond(1 - 2 * every.astype(np.float32), words))
         return Tested(hits / 2**prompts, direction.astype(np.int8))
-    p = _staged(
-        lambda rng, size: np.float32(1) - 2 * rng.integers(0, 2, (size, prompts)).astype(np.float32), beyond, n_words, prompts, seed
-    )
+    p = _staged(swap, beyond, n_words, prompts, seed)
     return Tested(p, direction.astype(np.int8))
 
 
 def unpaired(counts: Blocks, exposure: Floats, is_focal: NDArray[np.bool_], strata: Ints, *, n_words: int, seed: int) -> Tested:
     """Exchange whole prompts between the sides, within strata."""
     members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
-    prompts, total = len(exposure), float(exposure.sum())
+    prompts, shares = len(exposure), exposure / exposure.sum()
     within = [exposure[member] / exposure[member].sum() for member in members]
 
     def scores(words: Ints) -> Floats:
@@ -91,32 +92,52 @@ def unpaired(counts: Blocks, exposure: Floats, is_focal: NDArray[np.bool_], stra
             said[:, member] = here - here.sum(axis=1, keepdims=True) * part
         return said
 
-    def studentised(sides: Floats, scored: Floats) -> Floats:
-        squares = scored**2
-        words = sides @ exposure
-        own = squares @ sides.T
-        rest = squares.sum(axis=1, keepdims=True) - own
-        error = own * (total - words) ** 2 + rest * words**2
-        sums = scored @ sides.T * total
-        result: Floats = np.divide(sums, np.sqrt(error, out=error), out=np.zeros_like(sums), where=error > 0)
-        return result
+    def squared(sides: Floats, scored: Floats) -> tuple[Floats, Floats]:
+        """The square of the difference, and its variance."""
+        squares, words = scored**2, shares @ sides
+        variance, difference = squares @ sides, scored @ sides
+        variance *= (1 - words) ** 2 - words**2
+        variance += squares.sum(axis=1, keepdims=True) * words**2
+        return np.square(difference, out=difference), variance
 
     def beyond(sides: Floats, words: Ints) -> Ints:
         scored = scores(words)
-        seen = np.abs(studentised(is_focal[None].astype(np.float32), scored))
-        hits: Ints = np.count_nonzero(np.abs(studentised(sides, scored)) >= seen * (1 - TIE) - TIE, axis=1)
+        seen, error = squared(is_focal[:, None].astype(np.float32), scored)
+        difference, variance = squared(sides, scored)
+        variance *= np.divide(seen, error, out=np.zeros_like(seen), where=error > 0) * (1 - TIE)
+        hits: Ints = np.count_nonzero(difference >= variance, axis=1)
         return hits
 
     def exchange(rng: np.random.Generator, size: int) -> Floats:
-        sides = np.empty((size, prompts), np.float32)
+        sides = np.empty((prompts, size), np.float32)
         for member in members:
-            sides[:, member] = rng.permuted(np.tile(is_focal[member].astype(np.float32), (size, 1)), axis=1)
+            wanted = np.full(size, int(is_focal[member].sum()))
+            for left, prompt in zip(range(len(member), 0, -1), member, strict=True):  # each prompt by the chance that is left for it
+                chosen = rng.random(size) * left < wanted
+                sides[prompt] = chosen
+                wanted -= chosen
         return sides
 
     direction = _by_block(n_words, prompts, lambda words: np.sign(scores(words)[:, is_focal].sum(axis=1)))
-    in_prompts = _by_block(n_words, prompts, lambda words: np.count_nonzero(counts(words), axis=1))
+    sizes = [(int(is_focal[member].sum()), len(member)) for member in members]
+    least = _by_block(
+        n_words, prompts, lambda words: _all_on_one_side([(counts(words)[:, member] > 0).sum(axis=1) for member in members], sizes)
+    )
     p = _staged(exchange, beyond, n_words, prompts, seed)
-    return Tested(np.where(in_prompts > 1, p, 1.0), direction.astype(np.int8))  # one prompt tells of that prompt, however it falls
+    return Tested(np.maximum(p, least), direction.astype(np.int8))  # which words the other prompts hold breaks ties that are none
+
+
+def _all_on_one_side(using: list[Ints], sizes: list[tuple[int, int]]) -> NDArray[np.float64]:
+    """How often all prompts that use a word come to one side; `sizes` are each stratum's prompts on the focal side, and all of them."""
+
+    def all_in(size: int, of: int, using: Ints) -> NDArray[np.float64]:
+        chance: NDArray[np.float64] = gammaln(size + 1) - gammaln(size - using + 1) - gammaln(of + 1) + gammaln(of - using + 1)
+        return chance
+
+    here = sum(all_in(focal, every, used) for used, (focal, every) in zip(using, sizes, strict=True))
+    there = sum(all_in(every - focal, every, used) for used, (focal, every) in zip(using, sizes, strict=True))
+    chance: NDArray[np.float64] = np.minimum(1.0, np.exp(here) + np.exp(there))
+    return chance
 
 
 def _staged(
@@ -128,13 +149,13 @@ def _staged(
     for draws, below in STAGES:
         if so_far:
             alive = alive[1 + hits[alive] <= below * (1 + so_far)]
-            if n_words * below <= ENOUGH * len(alive):
+            if n_words * below <= FOUND * len(alive):
                 break
         if not len(alive):
             break
         for start in range(so_far, draws, ROWS):
             drawn = draw(rng, min(ROWS, draws - start))
-            for block in blocks(alive, max(prompts, len(drawn))):
+            for block in blocks(alive, max(drawn.shape)):
                 hits[block] += beyond(drawn, block)
         seen[alive] = so_far = draws
     result: NDArray[np.float64] = (1 + hits) / (1 + seen)
@@ -147,6 +168,6 @@ def blocks(words: Ints, width: int) -> Iterator[Ints]:
     return (words[start : start + step] for start in range(0, len(words), step))
 
 
-def _by_block(n_words: int, width: int, each: Callable[[Ints], NDArray[np.float32] | Ints]) -> NDArray[np.float64]:
+def _by_block(n_words: int, width: int, each: Callable[[Ints], NDArray[Any]]) -> NDArray[np.float64]:
     found = [each(block) for block in blocks(np.arange(n_words), width)]
     return np.concatenate(found).astype(np.float64) if found else np.zeros(0)
