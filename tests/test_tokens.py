@@ -187,14 +187,14 @@ def test_counts_are_those_of_counters_however_they_were_gathered(parts, own_voca
 
 def test_a_large_table_is_the_table_of_its_parts():
     rng = np.random.default_rng(1)
-    texts = [" ".join(f"w{number}" for number in rng.integers(0, 3_000, 200)) for _ in range(1_000)]
-    codes = rng.integers(0, 50, 1_000)
+    texts = [" ".join(f"w{number}" for number in rng.integers(0, 3_000, 200)) for _ in range(300)]
+    codes = rng.integers(0, 50, 300)
     n, kept, traces = plain_counts(texts, codes.tolist())
     counts, other = Counts(), Counts()
-    counts.add(Batch(texts[:700]), codes[:700])
-    other.add(Batch(texts[700:]), codes[700:])
+    counts.add(Batch(texts[:200]), codes[:200])
+    other.add(Batch(texts[200:]), codes[200:])
     counts.merge(other)
-    assert counts.table().height == len(n) > 50_000
+    assert counts.table().height == len(n) > 40_000
     assert {(code, word): counted for code, word, *counted in counts.table().iter_rows()} == {
         pair: [n[pair], kept[pair], traces[pair]] for pair in n
     }

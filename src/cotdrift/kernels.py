@@ -78,7 +78,8 @@ def encode(code, out, at):  # type: ignore[no-untyped-def]
 def split(data, offsets, small, kinds, lower, slots, keys, pool_ends, pool, known):  # type: ignore[no-untyped-def]
     """Cut texts into words and number them by a vocabulary that grows as needed.
 
-    The vocabulary is an open table (`slots`, of numbers from 1 on) into the words' `keys` and bytes, one after the other in `pool`, up to `pool_ends`.
+    The vocabulary is an open table (`slots`, of numbers from 1 on) into the words' `keys` and bytes, which follow each other in `pool`,
+    up to `pool_ends`.
     Returns the words' numbers and places (in characters), where each text's begin, and the vocabulary.
     """
     n_texts = len(offsets) - 1
@@ -90,8 +91,8 @@ def split(data, offsets, small, kinds, lower, slots, keys, pool_ends, pool, know
     begins = np.empty(most, np.uint32)
     ends = np.empty(most, np.uint32)
     cuts = np.empty(n_texts + 1, np.int64)
-    low = np.zeros((longest // 8 + 3) * 8, np.uint8)
-    word = np.empty(longest + longest // 2 + 8, np.uint8)
+    spelled = (longest // 8 + 3) * 8
+    low = np.zeros(3 * spelled, np.uint8)  # after the text there is room for one word of it, which may grow by half when lowered
     n = 0
     for text in range(n_texts):
         cuts[text] = n
@@ -103,7 +104,7 @@ def split(data, offsets, small, kinds, lower, slots, keys, pool_ends, pool, know
         at = inner = 0
         while True:
             at, inner, n, known, needed = split_on(
-                data[start : start + size], low, at, inner, kinds, lower, slots, keys, pool_ends, pool, known, word, ids, begins, ends, n
+                data[start : start + size], low, at, inner, kinds, lower, slots, keys, pool_ends, pool, known, spelled, ids, begins, ends, n
             )
             if at == size:
                 break
@@ -114,15 +115,16 @@ def split(data, offsets, small, kinds, lower, slots, keys, pool_ends, pool, know
 
 @njit(cache=True, nogil=True)
 def split_on(  # type: ignore[no-untyped-def]
-    data, low, at, inner, kinds, lower, slots, keys, pool_ends, pool, known, word, ids, begins, ends, n
+    data, low, at, inner, kinds, lower, slots, keys, pool_ends, pool, known, spelled, ids, begins, ends, n
 ):
-    """Cut one text from here on, up to its end or to the first word for which the vocabulary has no room; `inner` bytes so far began no character.
+    """Cut one text from here on, up to its end or to the first word for which the vocabulary has no room.
 
-    A word of plain ASCII is found in `low`, eight bytes at a time; anything else is spelled out. Growing is left to the caller: this loop is
-    twice as fast when its arrays cannot change.
+    A word of plain ASCII is found in `low`, eight bytes at a time; anything else is spelled out behind it. `inner` counts bytes that began
+    no character. Growing is left to the caller: this loop is twice as fast when its arrays cannot change.
     """
     size = len(data)
     eights = low.view(np.uint64)
+    pooled = pool.view(np.uint64)
     shift = np.uint64(64 - int(np.log2(len(slots))))
     mask = len(slots) - 1
     while at < size:
@@ -141,20 +143,18 @@ def split_on(  # type: ignore[no-untyped-def]
             chunk = eight(eights, at)
         at += np.int64(ended * BYTE_OF_BIT >> np.uint64(56))
         if low[at] == LOOK:
-            at, inner, length, letter = spell(data, first_at, inner, low, kinds, lower, word)
+            at, inner, length, letter = spell(data, first_at, inner, low, spelled, kinds, lower)
             if not letter:
                 continue
-            key = key_of(word, length)
+            said = spelled
+            key = key_of(low, spelled, length)
         else:
             chunk &= ended - np.uint64(1)
             if (seen | chunk) & LETTER_BITS == 0:
                 continue
+            said = first_at
             length = at - first_at
-            if length <= PACKED:
-                key = chunk
-            else:
-                key = (key ^ chunk) * MIX | LONG
-                word[:length] = low[first_at:at]
+            key = chunk if length <= PACKED else (key ^ chunk) * MIX | LONG
         slot = np.int64(key * MIX >> shift)
         while slots[slot] != 0:
             found = slots[slot] - 1
@@ -162,20 +162,15 @@ def split_on(  # type: ignore[no-untyped-def]
                 if length <= PACKED:
                     break
                 first = pool_ends[found - 1] if found else 0
-                same = pool_ends[found] - first == length
-                position = 0
-                while same and position < length:
-                    same = pool[first + position] == word[position]
-                    position += 1
-                if same:
+                if pool_ends[found] - first == length and same(eights, said, pooled, first, length):
                     break
             slot = (slot + 1) & mask
         if slots[slot] == 0:
             first = pool_ends[known - 1] if known else 0
-            if known == len(keys) or first + length > len(pool):
+            if known == len(keys) or first + length + 16 > len(pool):
                 return first_at, first_inner, n, known, length
             for position in range(length):
-                pool[first + position] = word[position] if length > PACKED else key >> np.uint64(8 * position) & np.uint64(0xFF)
+                pool[first + position] = low[said + position]
             keys[known] = key
             pool_ends[known] = first + length
             known += 1
@@ -203,14 +198,26 @@ def gap(chunk):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def key_of(word, length):  # type: ignore[no-untyped-def]
+def same(eights, at, others, other, length):  # type: ignore[no-untyped-def]
+    """Whether so many bytes are the same in both."""
+    while length >= 8:
+        if eight(eights, at) != eight(others, other):
+            return False
+        at += 8
+        other += 8
+        length -= 8
+    return length == 0 or (eight(eights, at) ^ eight(others, other)) << np.uint64(64 - 8 * length) == 0
+
+
+@njit(cache=True, nogil=True)
+def key_of(low, start, length):  # type: ignore[no-untyped-def]
     """The key of a word that was spelled out."""
     key = chunk = np.uint64(0)
     for position in range(length):
         if position and position & 7 == 0:
             key = (key ^ chunk) * MIX
             chunk = np.uint64(0)
-        chunk |= np.uint64(word[position]) << np.uint64((position & 7) << 3)
+        chunk |= np.uint64(low[start + position]) << np.uint64((position & 7) << 3)
     if length <= PACKED:
         return chunk
     if length & 7 == 0:
@@ -220,13 +227,13 @@ def key_of(word, length):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def spell(data, at, inner, low, kinds, lower, word):  # type: ignore[no-untyped-def]
-    """Read one word, or what stands in a word's place, character by character; returns where it ends, its length, and whether it has a letter."""
+def spell(data, at, inner, low, spelled, kinds, lower):  # type: ignore[no-untyped-def]
+    """Read one word, or what stands in its place, by characters; returns where it ends, its length, and whether it has a letter."""
     length = 0
     letter = False
     while at < len(data):
         if low[at] > LOOK:
-            word[length] = low[at]
+            low[spelled + length] = low[at]
             letter |= low[at] & 0x40 != 0
             length += 1
             at += 1
@@ -235,7 +242,7 @@ def spell(data, at, inner, low, kinds, lower, word):  # type: ignore[no-untyped-
         kind = kind_of(code, kinds)
         if code in (APOSTROPHE, CURLY):
             follows = kind_of(decode(data, at + width)[0], kinds)
-            belongs = length > 0 and (follows == LETTER or follows == NUMBER)
+            belongs = length > 0 and follows in (LETTER, NUMBER)
         else:
             belongs = kind in (NUMBER, LETTER) or (length > 0 and kind == MARK) or (length == 0 and kind == SOLO)
         if not belongs and length > 0:
@@ -245,7 +252,7 @@ def spell(data, at, inner, low, kinds, lower, word):  # type: ignore[no-untyped-
         if not belongs:
             break
         letter |= kind >= LETTER
-        length = encode(lower[code] if code < TABLED else code, word, length)
+        length = encode(lower[code] if code < TABLED else code, low, spelled + length) - spelled
         if kind == SOLO:
             break
     return at, inner, length, letter
@@ -266,7 +273,7 @@ def grow(keys, pool_ends, pool, known, needed):  # type: ignore[no-untyped-def]
     new_keys[:known] = keys[:known]
     new_ends = np.empty(room, np.int64)
     new_ends[:known] = pool_ends[:known]
-    new_pool = np.empty(2 * len(pool) + needed, np.uint8)
+    new_pool = np.empty(2 * len(pool) + (needed // 8 + 3) * 8, np.uint8)
     new_pool[: len(pool)] = pool
     return slots, new_keys, new_ends, new_pool
 

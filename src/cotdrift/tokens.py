@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -20,7 +20,8 @@ from cotdrift import kernels, text
 BATCH_BYTES = 8 * 2**20
 """How much text a thread holds at once."""
 
-Texts = pl.Series | pa.Array | pa.ChunkedArray | Sequence[str | None]
+Texts: TypeAlias = pl.Series | Sequence[str | None] | Any
+"""A column of Polars or of Arrow (which ships no types), or a list; what is missing is empty."""
 
 
 class Vocabulary:
@@ -185,7 +186,8 @@ class Counts:
     def merge(self, other: "Counts") -> None:
         """Take over what another counted."""
         numbers = self.vocabulary.numbers(other.vocabulary.words)
-        self.pairs = kernels.merge(*other.pairs[:2], numbers, *self.pairs)
+        keys, counts, _ = other.pairs
+        self.pairs = kernels.merge(keys, counts, numbers, *self.pairs)
         self._room_for(len(other.sums))
         self.sums[: len(other.sums)] += other.sums
 
