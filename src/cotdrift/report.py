@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -18,17 +18,15 @@ from markupsafe import Markup, escape
 
 from cotdrift.figures.environments import by_environment, environment_rows
 from cotdrift.figures.look import RUNS
-from cotdrift.figures.sparkline import sparkline
 from cotdrift.figures.trends import small_multiples, trend_rows
 from cotdrift.figures.volcano import volcano
-from cotdrift.findings import Exclusion, Findings
+from cotdrift.findings import Findings
+from cotdrift.page import shown
 from cotdrift.page.carried import LONGEST_LINE, chosen_terms, columns, script_json, visible, whole_traces
-from cotdrift.sentences import REFERENCES, clear_changes, named, number, signed_change
+from cotdrift.sentences import REFERENCES, clear_changes, named
 
 if TYPE_CHECKING:
     import altair as alt
-
-    from cotdrift.trend import Trend
 
 SCRIPTS = ("data", "figures", "terms", "passages", "start")
 MOST_ENVIRONMENT_PANELS = 6
@@ -67,46 +65,43 @@ def page(findings: Findings) -> str:
     rows = _rows(findings)
     figures = {name: _without_data(chart) for name, chart in _figures(findings, rows).items()}
     _, left_out = chosen_terms(findings.terms)
-    hits = {line.transcript_id: line.hit for shown in findings.passages for line in [*shown.early, *shown.late]}
+    hits = {line.transcript_id: line.hit for uses in findings.passages for line in [*uses.early, *uses.late]}
     traces = whole_traces(findings.traces, hits)
     style, app = _asset("style.css"), "(() => {\n'use strict';\n" + "".join(_asset(f"{name}.js") for name in SCRIPTS) + "})();\n"
     scripts = [_drawing_library(), app]
     clear = clear_changes(findings.trends)
-    return _template().render(
+    surface_panels = shown.panels(shown.by_strength(findings.trends, clear), dict.fromkeys(clear))
+    term_panels = shown.panels(findings.term_trends, shown.told_of_terms(findings))
+    text: str = _template().render(
         findings=findings,
         policy=_policy(scripts, style),
         style=Markup(style),
         scripts=[Markup(script) for script in scripts],
         carried=script_json({"figures": figures, "data": {name: columns(listed) for name, listed in rows.items()}, "traces": traces}),
-        facts=_facts(findings),
-        runs=_runs(findings),
-        changes=[
-            {
-                "run": change.run,
-                "measure": change.measure,
-                "sentence": change.sentence,
-                "spark": _spark(findings, change.run, change.measure),
-            }
-            for change in findings.changes
-        ],
-        surface=_panels(_by_strength(findings.trends, clear), clear),
-        term_panels=_panels(findings.term_trends, None),
+        facts=shown.facts(findings),
+        runs=shown.runs(findings),
+        changes=shown.changes_by_run(findings),
+        surface=surface_panels,
+        term_panels=term_panels,
+        shared_warnings={"surface": shown.shared_warnings(surface_panels), "terms_over_steps": shown.shared_warnings(term_panels)},
         environment_panels=list(dict.fromkeys(row["measure"] for row in rows["environments"])),
         environment_units={row["measure"]: row["unit"] for row in rows["environments"]},
         references={against: REFERENCES.get(against, against) for against in findings.terms},
         left_out=left_out,
         set_aside=sum(sampled.set_aside for sampled in findings.sampled),
-        exclusions=_folded(findings),
+        exclusions=shown.exclusions(findings),
         carried_traces=traces,
         longest=LONGEST_LINE,
     )
+    return text
 
 
 def _rows(findings: Findings) -> dict[str, list[dict[str, Any]]]:
     """What the figures are drawn from, and what their downloads hold."""
     clear = clear_changes(findings.trends)
-    surface = _by_strength(findings.trends, clear)
-    foremost = list(dict.fromkeys(trend.measure for trend in surface))[:MOST_ENVIRONMENT_PANELS]
+    surface = shown.by_strength(findings.trends, clear)
+    within = {trend.measure for trends in findings.environments.values() for trend in trends}
+    foremost = list(dict.fromkeys(trend.measure for trend in surface if trend.measure in within))[:MOST_ENVIRONMENT_PANELS]
     return {
         "surface": trend_rows(surface),
         "terms_over_steps": trend_rows(findings.term_trends),
@@ -127,8 +122,8 @@ def _figures(findings: Findings, rows: dict[str, list[dict[str, Any]]]) -> dict[
     if rows["terms"]:
         first = rows["terms"][0]
         last = max(row["step"] for row in rows["terms"] if row["run"] == first["run"])
-        shown = [row for row in rows["terms"] if (row["against"], row["run"], row["step"]) == (first["against"], first["run"], last)]
-        drawn["volcano"] = volcano(shown)
+        foremost = [row for row in rows["terms"] if (row["against"], row["run"], row["step"]) == (first["against"], first["run"], last)]
+        drawn["volcano"] = volcano(foremost)
     return drawn
 
 
@@ -139,87 +134,6 @@ def _without_data(chart: alt.TopLevelMixin) -> dict[str, Any]:
     for layer in spec.get("layer", ()):
         layer.pop("data", None)
     return spec
-
-
-def _by_strength(trends: Iterable[Trend], clear: dict[tuple[str, str], float]) -> list[Trend]:
-    """Measures that changed come first, in the order they were given; a measure's runs stand together."""
-    listed = list(trends)
-    order = {measure: place for place, measure in enumerate(dict.fromkeys(trend.measure for trend in listed))}
-    moved = {measure for _, measure in clear}
-    return sorted(listed, key=lambda trend: (trend.measure not in moved, order[trend.measure]))
-
-
-def _panels(trends: Iterable[Trend], clear: dict[tuple[str, str], float] | None) -> list[dict[str, Any]]:
-    """What stands above each small figure: the name, and for each run its first value, its last, and the change."""
-    panels: dict[str, dict[str, Any]] = {}
-    for trend in trends:
-        share = trend.unit.startswith("share")
-        shown = [point for point in trend.points if point.value is not None]
-        panel = panels.setdefault(
-            trend.measure,
-            {"measure": trend.measure, "unit": trend.unit.replace("share", "%", 1) if share else trend.unit, "runs": [], "warnings": []},
-        )
-        first, last = (number((100 if share else 1) * (shown[at].value or 0.0)) if shown else "none" for at in (0, -1))
-        seen = trend.contrast
-        panel["runs"].append(
-            {
-                "run": trend.run,
-                "first": first,
-                "last": last,
-                "change": None if seen is None else signed_change(trend),
-                "is_clear": (trend.run, trend.measure) in clear
-                if clear is not None
-                else seen is not None and seen.p is not None and seen.p < 0.05,
-                "onset": trend.onset,
-                "missing": sum(point.missing for point in trend.points),
-                "set_aside": sum(point.set_aside for point in trend.points),
-            }
-        )
-        panel["warnings"] += trend.warnings
-    return list(panels.values())
-
-
-def _folded(findings: Findings) -> list[tuple[Exclusion, str, int]]:
-    """What is left out for one reason, with the count at each step and the sum."""
-    groups: dict[tuple[str, str, str, str], list[Exclusion]] = {}
-    for left in findings.exclusions:
-        groups.setdefault((left.run, left.kind, left.measure, left.reason), []).append(left)
-    return [
-        (
-            group[0],
-            ", ".join(f"{left.step}: {left.traces:,}" for left in group if left.step is not None),
-            sum(left.traces for left in group),
-        )
-        for group in groups.values()
-    ]
-
-
-def _spark(findings: Findings, run: str, measure: str) -> Markup:
-    if not measure:
-        return Markup()
-    found = (trend for trend in [*findings.term_trends, *findings.trends] if (trend.run, trend.measure) == (run, measure))
-    trend = next(found, None)
-    return Markup(sparkline(trend)) if trend is not None else Markup()
-
-
-def _facts(findings: Findings) -> list[tuple[str, str]]:
-    steps = sorted({sampled.step for sampled in findings.sampled})
-    environments = {name for sampled in findings.sampled for name in sampled.environments}
-    most = max((sampled.prompts for sampled in findings.sampled), default=0)
-    counted = [
-        ("runs", f"{len(_runs(findings))}"),
-        ("checkpoints", f"{len(findings.sampled)}"),
-        ("steps", f"{steps[0]:,} to {steps[-1]:,}" if steps else "none"),
-        ("traces", f"{sum(sampled.traces for sampled in findings.sampled):,}"),
-        ("prompts a checkpoint, at most", f"{most:,}"),
-        ("environments", f"{len(environments):,}"),
-        ("words of reasoning", f"{sum(sampled.words for sampled in findings.sampled):,}"),
-    ]
-    return [fact for fact in counted if fact[1] != "0"]
-
-
-def _runs(findings: Findings) -> list[str]:
-    return list(dict.fromkeys([sampled.run for sampled in findings.sampled] + [trend.run for trend in findings.trends]))
 
 
 def _told(sentence: str) -> Markup:
@@ -233,7 +147,7 @@ def _compact_json(value: Any) -> str:
 
 
 def _in_line(text: str) -> str:
-    return visible(" ".join(text.split()))
+    return visible(re.sub(r"\s+", " ", text))
 
 
 def _policy(scripts: Sequence[str], style: str) -> str:
@@ -256,7 +170,7 @@ def _drawing_library() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script that keeps its names to itself."""
     import vl_convert  # a browser's engine: slow to load, and only needed here
 
-    return "{" + vl_convert.javascript_bundle().replace("</script", r"<\/script").replace("\r", "") + "}\n"
+    return "{" + vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", r"<\/script").replace("\r", "") + "}\n"
 
 
 @cache

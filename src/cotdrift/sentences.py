@@ -11,6 +11,7 @@ from msgspec import Struct
 from cotdrift.estimate import holm
 
 if TYPE_CHECKING:
+    from cotdrift.event_study import Onset
     from cotdrift.trend import Trend
 
 MOST_MEASURES = 3
@@ -140,9 +141,10 @@ def _surface(run: str, trends: Sequence[Trend], environments: Mapping[str, Seque
         return []
     clear = clear_changes(compared)
     moved = sorted((trend for trend in compared if (run, trend.measure) in clear), key=_strength)
-    told = [Change(sentence=_moved(trend), measure=trend.measure) for trend in moved[:MOST_MEASURES]]
+    foremost = [trend for trend in moved if trend.measure != "reasoning_chars"] or moved  # it says again what the words say
+    told = [Change(sentence=_moved(trend), measure=trend.measure) for trend in foremost[:MOST_MEASURES]]
     if moved:
-        told[1:1] = _worst_environment(moved[0], environments)
+        told[1:1] = _worst_environment(foremost[0], environments)
     others = len(compared) - len(moved)
     held = f"the other {others} show no clear difference" if moved else _nothing(compared)
     counted = f"Of {len(compared)} surface measures and outcomes, {len(moved) or 'none'} changed clearly (Holm-adjusted p below {ALPHA:g})"
@@ -163,15 +165,18 @@ def _moved(trend: Trend) -> str:
     seen = trend.contrast
     assert seen is not None
     up = seen.value > 0
-    if trend.measure in ("reasoning_words", "reasoning_characters"):
-        subject, more = "reasoning" if trend.measure == "reasoning_words" else "reasoning in characters", "longer" if up else "shorter"
+    if trend.measure == "reasoning_words":
+        subject, more = "reasoning", "longer" if up else "shorter"
     else:
         subject, more = f"“{named(trend.measure)}”", "higher" if up else "lower"
     against = f"at step {seen.step} against step {seen.since}, on {seen.prompts:,} shared prompts"
     if trend.onset:
-        onset = f"From step {trend.onset.step} [{trend.onset.low}, {trend.onset.high}] on, "
-        return f"{onset}{subject} is {more}: by {change_in_words(trend)} {against}."
+        return f"{_from(trend.onset)}{subject} is {more}: by {change_in_words(trend)} {against}."
     return f"{subject[0].upper()}{subject[1:]} is {more}: by {change_in_words(trend)} {against}; from which step on cannot be told."
+
+
+def _from(onset: Onset) -> str:
+    return f"From step {onset.step}{interval(onset.low, onset.high) if onset.low < onset.high else ''} on, "
 
 
 def _worst_environment(overall: Trend, environments: Mapping[str, Sequence[Trend]]) -> list[Change]:
@@ -237,26 +242,24 @@ def _tested(tested: Sequence[Mapping[str, Any]], watched: Sequence[Mapping[str, 
         )
     if watched:
         moved = sum(row["p_adjusted"] < ALPHA for row in watched)
-        parts.append(f"of {len(watched)} watched terms, {moved or 'none'} did (Holm)")
+        parts.append(f"of the watched terms that could be tested, {len(watched)}, {moved or 'none'} did (Holm)")
     sentence = "; ".join(parts)
     return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def _said(row: Mapping[str, Any], against: str, curve: Trend | None) -> Change:
-    since = f"From step {curve.onset.step} [{curve.onset.low}, {curve.onset.high}] on, " if curve is not None and curve.onset else ""
+    since = _from(curve.onset) if curve is not None and curve.onset else ""
     rate = f"{number(row['rate'])} per million words against {number(row['reference'])} at {REFERENCES[against]}"
     share = f", in {row['prompt_share']:.0%} of prompts" if row.get("prompt_share") is not None else ""
-    return Change(
-        sentence=f"{since}“{row['term']}” is said {_times(row)}: {rate}{share}.", measure=row["term"]
-    )
+    return Change(sentence=f"{since}“{row['term']}” is said {_times(row)}: {rate}{share}.", measure=row["term"])
 
 
 def _times(row: Mapping[str, Any]) -> str:
     ratio, low, high = row["ratio"], row["low"], row["high"]
     if ratio is None:
-        return "where it never was" + (f" (at least {number(low)} times as often)" if low else "")
+        return f"at least {number(low)} times as often" if low else "only here"
     if ratio == 0:
-        return "no longer at all"
+        return "not at all"
     if ratio < 1:
         return f"{number(100 * (1 - ratio))}% less often" + (
             "" if low is None or high is None else interval(100 * (1 - high), 100 * (1 - low))

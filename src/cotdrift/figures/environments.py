@@ -62,14 +62,14 @@ def by_environment(rows: Sequence[Mapping[str, Any]], *, columns: int = 3, width
     dots = (
         alt.Chart().mark_point(filled=True, opacity=1).encode(x=x, y=y, yOffset=offset, color=colour, shape=shape, size=size, tooltip=about)
     )
-    return dressed(
+    drawn: alt.FacetChart = (
         alt.layer(zero, spans, dots, data=alt.InlineData(values=[]))
         .properties(width=width, height=alt.Step(22 if offset is alt.Undefined else 13))
         .facet(panels(rows), columns=columns)
         .transform_calculate(panel=PANEL)
-        .resolve_scale(x="independent", y="independent"),
-        rows,
+        .resolve_scale(x="independent", y="independent")
     )
+    return dressed(drawn, rows)
 
 
 def _row(environment: str, trend: Trend, *, rank: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
     import altair as alt
@@ -45,9 +45,9 @@ def dressed(chart: Drawn, rows: Sequence[Mapping[str, Any]]) -> Drawn:
         "header": {"labelAnchor": "start", "labelColor": INK, "labelFontSize": 12, "labelFontWeight": "bold", "title": None},
         "legend": {"labelColor": INK, "titleColor": QUIET, "titleFontWeight": "normal", "symbolStrokeWidth": 2},
     }
-    drawn = chart.configure(**look)
-    drawn.data = alt.InlineData(values=[dict(row) for row in rows])  # type: ignore[attr-defined]  # every chart has data
-    return drawn
+    drawn: Any = chart.configure(**look)
+    drawn.data = alt.InlineData(values=[dict(row) for row in rows])
+    return cast(Drawn, drawn)
 
 
 PANEL = "replace(datum.measure, regexp('_', 'g'), ' ') + ', ' + datum.unit"

@@ -58,9 +58,8 @@ def small_multiples(
 
     value, low, high = ("value", "low", "high") if show == "level" else ("change", "change_low", "change_high")
     base = alt.Chart().transform_filter(f"isValid(datum.{value})")
-    step = alt.X(
-        "step:Q", title=None, axis=alt.Axis(tickCount=4, labelExpr=NUMBERS, labelFlush=True), scale=alt.Scale(nice=False, padding=4)
-    )
+    across = alt.Scale(nice=False, padding=4, zero=False)
+    step = alt.X("step:Q", title=None, axis=alt.Axis(tickCount=4, labelExpr=NUMBERS, labelFlush=True), scale=across)
     scale = alt.Scale(zero=zero or show == "change", nice=True)
     up = alt.Y(f"{value}:Q", title=None, axis=alt.Axis(tickCount=4, labelExpr=NUMBERS), scale=scale)
     colour = run_colours([row["run"] for row in rows])
@@ -69,24 +68,24 @@ def small_multiples(
     layers = [
         base.transform_filter("isValid(datum.onset)")
         .mark_rect(opacity=0.35, color=RULE)
-        .encode(x=alt.X("onset_low:Q", title=None), x2="onset_high:Q"),
+        .encode(x=alt.X("onset_low:Q", title=None, scale=across), x2="onset_high:Q"),
         base.transform_filter("isValid(datum.onset)")
         .mark_rule(strokeDash=[3, 3], strokeWidth=1)
-        .encode(x=alt.X("onset:Q", title=None), color=colour),
+        .encode(x=alt.X("onset:Q", title=None, scale=across), color=colour),
         base.mark_area(opacity=0.16, line=False).encode(x=step, y=alt.Y(f"{low}:Q", title=None, scale=scale), y2=f"{high}:Q", color=colour),
         base.mark_line(strokeWidth=2, strokeJoin="round").encode(x=step, y=up, color=colour),
         base.mark_circle(size=34, opacity=1, stroke=PAPER, strokeWidth=1).encode(x=step, y=up, color=colour, tooltip=about),
     ]
     if show == "change":
         layers.insert(0, alt.Chart().mark_rule(color=QUIET, strokeWidth=0.8).encode(y=alt.datum(0)))
-    return dressed(
+    drawn: alt.FacetChart = (
         alt.layer(*layers, data=alt.InlineData(values=[]))
         .properties(width=width, height=130)
         .facet(panels(rows), columns=columns)
         .transform_calculate(panel=PANEL)
-        .resolve_scale(y="independent"),
-        rows,
+        .resolve_scale(y="independent")
     )
+    return dressed(drawn, rows)
 
 
 def _times(scale: float, value: float | None) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import log2
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from cotdrift.figures.look import INK, LESS, MORE, NEITHER, PAPER, QUIET, dressed
 
@@ -99,16 +99,14 @@ def volcano(rows: Sequence[Mapping[str, Any]], *, width: int = WIDTH) -> alt.Lay
     about += [alt.Tooltip(f"{name}:Q") for name in ("high", "p_adjusted", "spread", "count", "prompts")]
     dots = points.mark_point(filled=True, opacity=0.78, stroke=PAPER, strokeWidth=0.6).encode(x, y, color=colour, shape=shape, size=size)
     named = points.transform_filter("abs(datum.label) == 2 || (abs(datum.label) == 1 && width > 480)")
-    names = [
-        named.transform_filter(f"datum.label {sign} 0")
-        .mark_text(align=align, dx=away, fontSize=11.5, color=INK)
-        .encode(x, y, text="term:N")
-        for sign, align, away in ((">", "left", 8), ("<", "right", -8))
-    ]
+    right = named.transform_filter("datum.label > 0").mark_text(align="left", dx=8, fontSize=11.5, color=INK)
+    left = named.transform_filter("datum.label < 0").mark_text(align="right", dx=-8, fontSize=11.5, color=INK)
+    names = [text.encode(x, y, text="term:N") for text in (right, left)]
     same = alt.Chart().mark_rule(color=QUIET, strokeWidth=0.8).encode(x=alt.datum(0))
     quiet = dots.transform_filter("datum.group == 'no clear change'").encode(tooltip=about)
     loud = dots.transform_filter("datum.group != 'no clear change'").encode(tooltip=about)
-    return dressed(alt.layer(same, quiet, loud, *names, data=alt.InlineData(values=[])).properties(width=width, height=HEIGHT), rows)
+    drawn: Any = alt.layer(same, quiet, loud, *names, data=alt.InlineData(values=[])).properties(width=width, height=HEIGHT)
+    return cast("alt.LayerChart", dressed(drawn, rows))
 
 
 Box = tuple[float, float, float, float]

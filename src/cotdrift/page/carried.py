@@ -15,8 +15,10 @@ from cotdrift.trace import Trace
 
 MOST_TERMS = 6_000
 """Rows of terms in a page: about a megabyte."""
-MOST_TEXT = 1_500_000
-"""Characters of whole traces in a page."""
+MOST_TEXT = 1_300_000
+"""Bytes of reasoning in a page."""
+MOST_AROUND = 500_000
+"""Characters of prompts and answers in a page."""
 LONGEST_LINE = 240
 """Characters either side of a hit in a concordance line."""
 
@@ -96,11 +98,12 @@ def _claim(row: Mapping[str, Any]) -> tuple[bool, bool, float]:
 def whole_traces(traces: Iterable[Trace], hits: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """The traces by id, each cut to the same length if they would not all fit; `hits` says what must stay in sight."""
     listed = list(traces)
-    longest = _longest([len(trace.reasoning) for trace in listed], MOST_TEXT)
+    sizes = [len(trace.reasoning.encode("utf-8", "replace")) for trace in listed]
+    most, around = _longest(sizes, MOST_TEXT), MOST_AROUND // max(1, 2 * len(listed))
     carried = {}
-    for trace in listed:
-        start = 0
-        if len(trace.reasoning) > longest:
+    for trace, size in zip(listed, sizes, strict=True):
+        start, longest = 0, len(trace.reasoning) if size <= most else most * len(trace.reasoning) // size
+        if size > most:
             at = trace.reasoning.find(hits.get(trace.transcript_id, ""))
             start = max(0, min(at - longest // 2, len(trace.reasoning) - longest))
         shown = trace.reasoning[start : start + longest]
@@ -109,16 +112,16 @@ def whole_traces(traces: Iterable[Trace], hits: Mapping[str, str]) -> dict[str, 
             "step": trace.step,
             "environment": visible(trace.environment),
             "prompt_id": visible(trace.prompt_id),
-            "prompt": _cut(trace.prompt),
+            "prompt": _cut(trace.prompt, around),
             "reasoning": visible(shown),
-            "answer": _cut(trace.answer),
+            "answer": _cut(trace.answer, around),
             "before": start,
             "after": len(trace.reasoning) - start - len(shown),
         }
     return carried
 
 
-def _cut(text: str, longest: int = 6_000) -> str:
+def _cut(text: str, longest: int) -> str:
     cut = len(text) - longest
     return visible(text) if cut <= 0 else f"{visible(text[:longest])} … [{cut:,} more characters]"
 

@@ -38,6 +38,7 @@ function key(row) {
 }
 
 function order(one, other) {
+  if (sortedBy === 'z' && clear(one) !== clear(other)) return clear(one) ? -1 : 1;
   const [a, b] = [key(one), key(other)];
   if (a === null || b === null) return (a === null) - (b === null);
   const compared = typeof a === 'string' ? a.localeCompare(b) : a < b ? -1 : a > b ? 1 : 0;
