@@ -119,7 +119,7 @@ def _sampled(study: Study) -> list[Sampled]:
         .collect()
     )
     words = {
-        (checkpoint.run, checkpoint.step): int(study.word_counts.of(checkpoint).totals["words"].sum())
+        (checkpoint.run, checkpoint.step): int(study.word_counts.tables(checkpoint)[1]["words"].sum())
         for checkpoint in study.corpus.checkpoints()
     }
     return [

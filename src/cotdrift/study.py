@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from cotdrift.comparison import Counts, Reference
 from cotdrift.comparisons.lexical import Term, concordance, count_terms, terms, watch_list
-from cotdrift.corpus import SPOKEN, Checkpoint, Corpus, clear_unfinished, whole_file
+from cotdrift.corpus import Checkpoint, Corpus, clear_unfinished, whole_file
 from cotdrift.errors import InputError, NotEnough, UnknownName
 from cotdrift.format import Reading
 from cotdrift.formats import find_sources, identify
@@ -25,7 +25,6 @@ from cotdrift.measure import Measure
 from cotdrift.measurement import Measurements, measure_corpus
 from cotdrift.references.human import human
 from cotdrift.shelf import collect
-from cotdrift.tokens import Batch
 from cotdrift.trend import Trend, trend_of
 from cotdrift.wordcount import Said, WordCounts, count_corpus
 
@@ -56,7 +55,7 @@ class Values(NamedTuple):
     frame: pl.DataFrame
     """A row a trace: transcript_id, run, checkpoint, step, environment, prompt_id, value (null where there is none) and missing_reason.
 
-    For a term the value is its uses, and exposure the words of the reasoning, in millions.
+    For a term a row a prompt and step: the value is its uses, exposure the words of the reasoning, in millions, traces how many there are.
     """
 
     def trend(self, run: str, *, environment: str | None = None, seed: int = 0) -> Trend:
@@ -174,21 +173,35 @@ class Study:
 
     def _term_values(self, text: str) -> pl.DataFrame:
         term = Term.parse(text)
-        columns = ["transcript_id", "run", "checkpoint", "step", "task_set", "task_id", "reasoning_kind", "reasoning"]
-        raw = pl.col("reasoning_kind") == "raw"
-        parts = []
+        self.count_words()
+        parts = [self._set_aside()]
         for checkpoint in self.corpus.checkpoints():
-            for rows in checkpoint.batches(columns):
-                batch = Batch(rows["reasoning"])
-                uses = batch.count(frozenset(term.words)) if term.in_vocabulary else count_terms(rows["reasoning"], [term])[:, 0]
-                counted = rows.rename(SPOKEN, strict=False).with_columns(
-                    value=pl.Series(uses, dtype=pl.Float64), exposure=pl.Series(batch.n_words / 1e6)
+            if term.in_vocabulary:
+                found = self.word_counts.uses(checkpoint, term.text)
+            else:
+                found = self._count_others([term], checkpoint, "reasoning")
+            uses = found.select("environment", "prompt_id", "n")
+            parts.append(
+                self.word_counts.tables(checkpoint)[1]
+                .join(uses, on=["environment", "prompt_id"], how="left")
+                .select(
+                    "environment",
+                    "prompt_id",
+                    "traces",
+                    run=pl.lit(checkpoint.run),
+                    step=pl.lit(checkpoint.step, pl.Int64),
+                    value=pl.col("n").fill_null(0).cast(pl.Float64),
+                    exposure=pl.col("words") / 1e6,
+                    missing_reason=pl.lit(None, pl.String),
                 )
-                reason = pl.when(~raw).then(pl.lit("reasoning is ") + pl.col("reasoning_kind"))
-                parts.append(
-                    counted.select(*WHO, value=pl.when(raw).then("value"), exposure=pl.when(raw).then("exposure"), missing_reason=reason)
-                )
-        return pl.concat(parts)
+            )
+        return pl.concat(parts, how="diagonal_relaxed")
+
+    def _set_aside(self) -> pl.DataFrame:
+        reason = pl.lit("reasoning is ") + pl.col("reasoning_kind")
+        aside = self.corpus.scan().filter(pl.col("reasoning_kind") != "raw")
+        by_prompt = aside.group_by("run", "step", "environment", "prompt_id", missing_reason=reason).agg(traces=pl.len().cast(pl.Int64))
+        return by_prompt.with_columns(value=pl.lit(None, pl.Float64), exposure=pl.lit(None, pl.Float64)).collect()
 
     def trend(self, name: str, *, run: str | None = None, term: bool = False, seed: int = 0) -> list[Trend]:
         """How one measure, outcome or term moves over the steps of each run."""
@@ -238,10 +251,13 @@ class Study:
 
     def _counts(self, checkpoint: Checkpoint, said: Said, watched: Iterable[Term]) -> Counts:
         """The counts of single words, and with them those of the watched phrases and cased terms, from which loops are not taken out."""
-        counted = self.word_counts.of(checkpoint, said)
+        counts, totals = self.word_counts.tables(checkpoint, said)
         others = [term for term in watched if not term.in_vocabulary]
-        if not others:
-            return counted
+        found = self._count_others(others, checkpoint, said) if others else counts.clear()
+        both = pl.concat([counts, found.select(counts.columns)], how="vertical_relaxed")
+        return Counts(both, totals, f"the {said} of {checkpoint.run} at step {checkpoint.step}")
+
+    def _count_others(self, others: list[Term], checkpoint: Checkpoint, said: Said) -> pl.DataFrame:
         parts = []
         for rows in checkpoint.batches(["task_set", "task_id", "reasoning_kind", said]):
             raw = rows.filter(pl.col("reasoning_kind") == "raw")
@@ -251,13 +267,12 @@ class Study:
                 of_term = raw.select(environment="task_set", prompt_id="task_id", word=pl.lit(term.text), n=counts)
                 parts.append(of_term.filter(pl.col("n") > 0))
         n = pl.col("n").sum()
-        found = pl.concat(parts).group_by("environment", "prompt_id", "word").agg(n, kept=n, traces=pl.len())
-        both = pl.concat([counted.counts, found.select(counted.counts.columns)], how="vertical_relaxed")
-        return Counts(both, counted.totals, counted.name)
+        return pl.concat(parts).group_by("environment", "prompt_id", "word").agg(n, kept=n, traces=pl.len())
 
     def passages(self, term: str, *, run: str | None = None, limit: int = 10) -> list[Passage]:
         """Uses of a term, one a trace: from a run's beginning on through its first half, then from its end back through its second."""
         wanted = Term.parse(term)
+        self.count_words()
         found = []
         for checkpoints in self.chosen(run).values():
             half = max(1, len(checkpoints) // 2)
@@ -272,6 +287,8 @@ class Study:
         )  # cheap, and never wrong to say yes
         found: list[Passage] = []
         for checkpoint in checkpoints:
+            if term.in_vocabulary and not self.word_counts.uses(checkpoint, term.text).height:
+                continue
             for rows in checkpoint.batches(["transcript_id", "reasoning_kind", "reasoning"]):
                 for transcript_id, reasoning in (
                     rows.filter((pl.col("reasoning_kind") == "raw") & may_hold).select("transcript_id", "reasoning").iter_rows()

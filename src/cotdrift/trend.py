@@ -124,7 +124,7 @@ def trend_of(
     """The trend of one measure in one run.
 
     `frame` has a row a trace: step, environment, prompt_id, value (null where there is none); and, where there are any, missing_reason,
-    checkpoint, and exposure, which makes the value a count and the measure a rate.
+    checkpoint, and exposure, which makes the value a count and the measure a rate. With a column `traces` a row stands for so many.
     """
     frame = frame.with_columns(value=pl.when(pl.col("value").cast(pl.Float64).is_finite()).then(pl.col("value").cast(pl.Float64)))
     cells = _cells(frame)
@@ -181,7 +181,7 @@ def _cells(frame: pl.DataFrame) -> Cells:
     summed = (
         frame.drop_nulls("value")
         .group_by("environment", "prompt_id", "step")
-        .agg(total=pl.col("value").sum(), size=size.cast(pl.Float64), traces=pl.len().cast(pl.Int64))
+        .agg(total=pl.col("value").sum(), size=size.cast(pl.Float64), traces=_n_traces(frame).cast(pl.Int64))
         .filter(pl.col("size") > 0)
         .sort("environment", "prompt_id", "step")
     )
@@ -198,6 +198,10 @@ def _cells(frame: pl.DataFrame) -> Cells:
     )
 
 
+def _n_traces(frame: pl.DataFrame) -> pl.Expr:
+    return pl.col("traces").sum() if "traces" in frame.columns else pl.len()
+
+
 def _yes_and_no(values: pl.Series, unit: str) -> bool:
     kinds = set(values.drop_nulls().unique().head(3).to_list())
     return kinds == {0.0, 1.0} or (len(kinds) == 1 and kinds < {0.0, 1.0} and unit.startswith("share"))
@@ -206,7 +210,7 @@ def _yes_and_no(values: pl.Series, unit: str) -> bool:
 def _lacking(frame: pl.DataFrame, steps: list[int]) -> dict[int, dict[str, int]]:
     """How many traces of each step have no value, by reason."""
     reason = pl.col("missing_reason").fill_null("no reason given") if "missing_reason" in frame.columns else pl.lit("no reason given")
-    counted = frame.filter(pl.col("value").is_null()).group_by("step", reason.alias("why")).len().sort("step", "why")
+    counted = frame.filter(pl.col("value").is_null()).group_by("step", reason.alias("why")).agg(_n_traces(frame)).sort("step", "why")
     found: dict[int, dict[str, int]] = {step: {} for step in steps}
     for step, why, count in counted.iter_rows():
         found[step][why] = count
@@ -281,9 +285,11 @@ def _trend_test(cells: Cells, *, share: bool) -> TrendTest:
 
 
 def _fit(y: Floats, design: Floats, prompt: Ints, family: str) -> tuple[float, float, str] | None:
-    import statsmodels.api as sm  # takes two seconds to import
+    from statsmodels.genmod import cov_struct, families  # with all it needs, a second or two of import
+    from statsmodels.genmod.generalized_estimating_equations import GEE
+    from statsmodels.genmod.generalized_linear_model import GLM
 
-    kind = sm.families.Binomial() if family == "logit" else sm.families.Gaussian()
+    kind = families.Binomial() if family == "logit" else families.Gaussian()
     large = prompt[-1] >= LARGEST_GEE[0] or len(y) > LARGEST_GEE[1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what does not converge is told by its numbers, below
@@ -291,10 +297,10 @@ def _fit(y: Floats, design: Floats, prompt: Ints, family: str) -> tuple[float, f
             if large or np.bincount(prompt).max() == 1:
                 how = "GEE, working independence"
                 clustered = {"groups": prompt, "use_correction": True}
-                fit: Any = sm.GLM(y, design, family=kind).fit(cov_type="cluster", cov_kwds=clustered)
+                fit: Any = GLM(y, design, family=kind).fit(cov_type="cluster", cov_kwds=clustered)
             else:
                 how = "GEE, exchangeable within prompt, bias-reduced"
-                model = sm.GEE(y, design, groups=prompt, family=kind, cov_struct=sm.cov_struct.Exchangeable())
+                model = GEE(y, design, groups=prompt, family=kind, cov_struct=cov_struct.Exchangeable())
                 fit = model.fit(cov_type="bias_reduced")
         except (np.linalg.LinAlgError, ValueError, ZeroDivisionError, FloatingPointError):
             return None

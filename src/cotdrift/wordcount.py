@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 
 from cotdrift import tokens
-from cotdrift.comparison import Counts
 from cotdrift.corpus import Checkpoint, Corpus, whole_file
 
 Said = Literal["reasoning", "answer"]
@@ -24,11 +23,14 @@ class WordCounts:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def of(self, checkpoint: Checkpoint, said: Said = "reasoning") -> Counts:
-        """What was counted of one checkpoint."""
-        words, totals = (pl.read_parquet(path) for path in _files(self.folder / checkpoint.name, said))
-        whose = "reasoning" if said == "reasoning" else "answers"
-        return Counts(words, totals, f"the {whose} of {checkpoint.run} at step {checkpoint.step}")
+    def tables(self, checkpoint: Checkpoint, said: Said = "reasoning") -> tuple[pl.DataFrame, pl.DataFrame]:
+        """The counts and the totals of one checkpoint, empty when there was not a word."""
+        counts, totals = (pl.read_parquet(path) for path in _files(self.folder / checkpoint.name, said))
+        return counts, totals
+
+    def uses(self, checkpoint: Checkpoint, word: str) -> pl.DataFrame:
+        """The counts of one word in the reasoning of one checkpoint."""
+        return pl.scan_parquet(_files(self.folder / checkpoint.name, "reasoning")[0]).filter(pl.col("word") == word).collect()
 
 
 def count_corpus(corpus: Corpus, into: WordCounts, *, threads: int = 2, done: Callable[[int], None] = lambda _traces: None) -> None:
@@ -54,7 +56,11 @@ def _count_checkpoint(checkpoint: Checkpoint, place: Path, *, done: Callable[[in
         for said, counted in counts.items():
             counted.add(tokens.Batch(raw[said], vocabulary=counted.vocabulary), prompts)
         done(rows.height)
-    named = pl.DataFrame(list(codes), schema=dict.fromkeys(PROMPT, pl.String), orient="row").with_row_index("code").with_columns(pl.col("code").cast(pl.Int64))
+    named = (
+        pl.DataFrame(list(codes), schema=dict.fromkeys(PROMPT, pl.String), orient="row")
+        .with_row_index("code")
+        .with_columns(pl.col("code").cast(pl.Int64))
+    )
     for said, counted in counts.items():  # the totals of the answers come last: with them the checkpoint is done
         tables = counted.table(), counted.totals().rename({"kept": "kept_words"})
         for table, place_of_table in zip(tables, _files(place, said), strict=True):
