@@ -88,7 +88,11 @@ def test_checkpoints_come_back_in_training_order(tmp_path: Path) -> None:
 def test_conditions_and_outcomes_of_different_sources_stand_side_by_side(tmp_path: Path) -> None:
     corpus = Corpus(tmp_path / "corpus")
     write(corpus, Trace.example("a", outcomes={"correct": 1.0}))
-    write(corpus, Trace.example("b", rep=1, conditions={"audit": "50"}), source=Source(key="k2", path="/b", content="d", format="jsonl", bytes=1))
+    write(
+        corpus,
+        Trace.example("b", rep=1, conditions={"audit": "50"}),
+        source=Source(key="k2", path="/b", content="d", format="jsonl", bytes=1),
+    )
     frame = corpus.scan().sort("rep").collect()
     assert frame["outcome_correct"].to_list() == [1.0, None]
     assert frame["condition_audit"].to_list() == [None, "50"]

@@ -78,7 +78,9 @@ def test_samples_without_numbers_are_numbered_over_files(tmp_path: Path) -> None
     shards = []
     for shard in range(2):
         path = tmp_path / f"rank{shard}.jsonl"
-        path.write_text("".join(json.dumps({"prompt_id": "p", "step": 1, "reasoning": f"{shard} {n}", "answer": ""}) + "\n" for n in range(2)))
+        path.write_text(
+            "".join(json.dumps({"prompt_id": "p", "step": 1, "reasoning": f"{shard} {n}", "answer": ""}) + "\n" for n in range(2))
+        )
         shards.append(path)
     study.ingest(shards, Reading(run="toy", environment="env"))
     assert sorted(study.corpus.scan().collect()["rep"]) == [0, 1, 2, 3]

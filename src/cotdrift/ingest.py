@@ -45,7 +45,12 @@ def ingest_file(
     for source in corpus.sources:
         if source.key == key:
             return Ingested(
-                path=str(path), status="already there", format=kind.name, traces=source.traces, rejected=source.rejected, guessed=source.guessed
+                path=str(path),
+                status="already there",
+                format=kind.name,
+                traces=source.traces,
+                rejected=source.rejected,
+                guessed=source.guessed,
             )
         if source.path == str(path.resolve()):
             status = "read again"
@@ -70,7 +75,13 @@ def ingest_file(
                 raise DuplicateId(f"{path} holds the same traces as {other.path}, which is in the corpus already. Leave one of them out.")
         written = writer.commit(tuple(guessed))
     return Ingested(
-        path=str(path), status=status, format=kind.name, traces=written.traces, rejected=written.rejected, guessed=written.guessed, faults=tuple(faults)
+        path=str(path),
+        status=status,
+        format=kind.name,
+        traces=written.traces,
+        rejected=written.rejected,
+        guessed=written.guessed,
+        faults=tuple(faults),
     )
 
 

@@ -113,11 +113,19 @@ def _condition_columns(files: Iterable[Path]) -> list[str]:
 
 def _who(rows: pl.DataFrame) -> pl.DataFrame:
     factors = [name for name in rows.columns if name.startswith("condition_")]
-    levels = [
-        msgspec.json.encode({name.removeprefix("condition_"): level for name, level in row.items() if level is not None}).decode()
-        for row in rows.select(factors).iter_rows(named=True)
-    ] if factors else ["{}"] * rows.height
-    return rows.select(WHO).rename({theirs: ours for theirs, ours in SPOKEN.items() if theirs in WHO}).with_columns(conditions=pl.Series(levels, dtype=pl.String))
+    levels = (
+        [
+            msgspec.json.encode({name.removeprefix("condition_"): level for name, level in row.items() if level is not None}).decode()
+            for row in rows.select(factors).iter_rows(named=True)
+        ]
+        if factors
+        else ["{}"] * rows.height
+    )
+    return (
+        rows.select(WHO)
+        .rename({theirs: ours for theirs, ours in SPOKEN.items() if theirs in WHO})
+        .with_columns(conditions=pl.Series(levels, dtype=pl.String))
+    )
 
 
 def _column(measure: Measure, rows: pl.DataFrame, texts: Batch, raw: NDArray[np.bool_]) -> pl.DataFrame:
@@ -133,7 +141,9 @@ def _placed(found: NDArray[np.float64] | FoundInBatch, texts: Batch, raw: NDArra
         return pl.DataFrame({"value": _nullable(np.where(raw, found, np.nan))}, schema=VALUE).with_columns(_nothing(PLACE))
     there = raw & (found.starts >= 0)
     quotes = [texts.texts[at][found.starts[at] : found.ends[at]][:LONGEST_QUOTE] if there[at] else None for at in range(len(texts))]
-    places = {name: pl.Series(at, dtype=pl.Int64).set(pl.Series(~there), None) for name, at in (("start", found.starts), ("end", found.ends))}
+    places = {
+        name: pl.Series(at, dtype=pl.Int64).set(pl.Series(~there), None) for name, at in (("start", found.starts), ("end", found.ends))
+    }
     return pl.DataFrame({"value": _nullable(np.where(raw, found.values, np.nan)), "quote": quotes, **places}, schema=VALUE | PLACE)
 
 
@@ -155,7 +165,13 @@ def _nullable(values: NDArray[np.float64]) -> pl.Series:
 
 def _rows(who: pl.DataFrame, found: pl.DataFrame, measure: Measure) -> pl.DataFrame:
     kind = pl.col("reasoning_kind")
-    reason = pl.when(pl.col("value").is_not_null()).then(None).when(kind == "raw").then(pl.lit(DOES_NOT_APPLY)).otherwise(pl.lit("reasoning is ") + kind)
+    reason = (
+        pl.when(pl.col("value").is_not_null())
+        .then(None)
+        .when(kind == "raw")
+        .then(pl.lit(DOES_NOT_APPLY))
+        .otherwise(pl.lit("reasoning is ") + kind)
+    )
     told = {"measure": measure.name, "version": measure.version, "unit": measure.unit}
     frame = who.hstack(found).with_columns(missing_reason=reason, **{name: pl.lit(value) for name, value in told.items()})
     absent = {name: dtype for name, dtype in COLUMNS.items() if name not in frame.columns}
