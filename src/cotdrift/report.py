@@ -15,15 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
+from msgspec import Struct
 
 from cotdrift.figures.environments import by_environment, environment_rows
 from cotdrift.figures.look import RUNS
 from cotdrift.figures.trends import small_multiples, trend_rows
 from cotdrift.figures.volcano import volcano
+from cotdrift.find import find
 from cotdrift.findings import Findings
+from cotdrift.format import Reading
+from cotdrift.ingest import Ingested
 from cotdrift.page import shown
 from cotdrift.page.carried import LONGEST_LINE, chosen_terms, columns, script_json, visible, whole_traces
 from cotdrift.sentences import REFERENCES, clear_changes, named
+from cotdrift.study import Study
 
 if TYPE_CHECKING:
     import altair as alt
@@ -31,6 +36,39 @@ if TYPE_CHECKING:
 SCRIPTS = ("data", "figures", "terms", "passages", "start")
 MOST_ENVIRONMENT_PANELS = 6
 SAID = re.compile(r"([−+×]?\d[\d,.]*%?(?: times as often| times| percentage points| points| less often)?)( \[[−+∞\d,. ]{1,60}\])")
+
+
+class Reported(Struct, frozen=True, kw_only=True):
+    """A report that was written."""
+
+    page: Path
+    study: Study
+    findings: Findings
+    ingested: tuple[Ingested, ...] = ()
+    """What became of each file; empty when the report is of a study that was there."""
+
+
+def report(
+    *sources: Path | str,
+    into: Path | str | None = None,
+    output: Path | str | None = None,
+    watch: Path | None = None,
+    reading: Reading | None = None,
+    seed: int = 0,
+) -> Reported:
+    """Write the report of a study, or of files in one go: ingest, measure, compare, write.
+
+    Files go into the study `into`, `cotdrift-study` in the working folder if none is named. The page is `report.html` in the study unless
+    `output` says where. `watch` is a watch-list of your own.
+    """
+    if len(sources) == 1 and Study.is_one(sources[0]):
+        study, ingested = Study.open(sources[0]), []
+    else:
+        study = Study.make(into or "cotdrift-study")
+        ingested = study.ingest(sources, reading)
+    findings = find(study, watch=watch, seed=seed)
+    page = write_report(findings, output or study.folder / "report.html")
+    return Reported(page=page, study=study, findings=findings, ingested=tuple(ingested))
 
 
 def write_report(findings: Findings, path: Path | str) -> Path:
@@ -70,8 +108,8 @@ def page(findings: Findings) -> str:
     style, app = _asset("style.css"), "(() => {\n'use strict';\n" + "".join(_asset(f"{name}.js") for name in SCRIPTS) + "})();\n"
     scripts = [_drawing_library(), app]
     clear = clear_changes(findings.trends)
-    surface_panels = shown.panels(shown.by_strength(findings.trends, clear), dict.fromkeys(clear))
-    term_panels = shown.panels(findings.term_trends, shown.told_of_terms(findings))
+    surface_panels = shown.panels(shown.by_strength(findings.trends, clear), {}, clear)
+    term_panels = shown.panels(findings.term_trends, *shown.told_of_terms(findings))
     text: str = _template().render(
         findings=findings,
         policy=_policy(scripts, style),

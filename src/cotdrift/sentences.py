@@ -242,7 +242,7 @@ def _tested(tested: Sequence[Mapping[str, Any]], watched: Sequence[Mapping[str, 
         )
     if watched:
         moved = sum(row["p_adjusted"] < ALPHA for row in watched)
-        parts.append(f"of the watched terms that could be tested, {len(watched)}, {moved or 'none'} did (Holm)")
+        parts.append(f"{moved or 'none'} of the {len(watched)} watched terms that could be tested did (Holm)")
     sentence = "; ".join(parts)
     return f"{sentence[0].upper()}{sentence[1:]}."
 

@@ -195,7 +195,7 @@ def luminance(colour: str) -> float:
 
 
 def test_hostile_text_does_nothing(browser: webdriver.Chrome, make_findings: Any, tmp_path: Path) -> None:
-    calm = make_findings(runs=("constructor", HOSTILE[1]))
+    calm = make_findings(runs=("constructor", HOSTILE[1]), n_words=60)
     texts = [text for text in HOSTILE if len(text) < 100]
 
     def spoilt(place: int) -> str:

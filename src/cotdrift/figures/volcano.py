@@ -22,7 +22,7 @@ PLACE = (
     " : isValid(datum.low) && datum.low > 0 ? log(datum.low) : null"
 )
 MARK = "!isValid(datum.ratio) ? 'never before' : datum.ratio == 0 ? 'no longer' : datum.family == 'watch' ? 'watched' : 'other'"
-GROUP = f"isValid(datum.p_adjusted) && datum.p_adjusted < {ALPHA} ? (datum.doublings > 0 ? 'more often' : 'less often') : 'no clear change'"
+GROUP = f"isValid(datum.p_adjusted) && datum.p_adjusted < {ALPHA} ? (datum.doublings > 0 ? 'more often' : 'less often') : 'unclear'"
 RATIOS = "datum.value == 0 ? 'same' : (datum.value > 0 ? '×' : '÷') + format(pow(2, abs(datum.value)), ',.2~f')"
 
 
@@ -82,7 +82,7 @@ def volcano(rows: Sequence[Mapping[str, Any]], *, width: int = WIDTH) -> alt.Lay
     )
     colour = alt.Color(
         "group:N",
-        scale=alt.Scale(domain=["more often", "less often", "no clear change"], range=[MORE, LESS, NEITHER]),
+        scale=alt.Scale(domain=["more often", "less often", "unclear"], range=[MORE, LESS, NEITHER]),
         legend=alt.Legend(title=None, orient="top"),
     )
     shape = alt.Shape(
@@ -103,8 +103,8 @@ def volcano(rows: Sequence[Mapping[str, Any]], *, width: int = WIDTH) -> alt.Lay
     left = named.transform_filter("datum.label < 0").mark_text(align="right", dx=-8, fontSize=11.5, color=INK)
     names = [text.encode(x, y, text="term:N") for text in (right, left)]
     same = alt.Chart().mark_rule(color=QUIET, strokeWidth=0.8).encode(x=alt.datum(0))
-    quiet = dots.transform_filter("datum.group == 'no clear change'").encode(tooltip=about)
-    loud = dots.transform_filter("datum.group != 'no clear change'").encode(tooltip=about)
+    quiet = dots.transform_filter("datum.group == 'unclear'").encode(tooltip=about)
+    loud = dots.transform_filter("datum.group != 'unclear'").encode(tooltip=about)
     drawn: Any = alt.layer(same, quiet, loud, *names, data=alt.InlineData(values=[])).properties(width=width, height=HEIGHT)
     return cast("alt.LayerChart", dressed(drawn, rows))
 

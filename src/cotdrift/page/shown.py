@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
@@ -47,10 +47,10 @@ def changes_by_run(findings: Findings) -> list[tuple[str, list[dict[str, Any]]]]
     return list(told.items())
 
 
-def panels(trends: Iterable[Trend], clear: Mapping[tuple[str, str], str | None]) -> list[dict[str, Any]]:
+def panels(trends: Iterable[Trend], told: Mapping[tuple[str, str], str], clear: Container[tuple[str, str]]) -> list[dict[str, Any]]:
     """What stands above each small figure: the name, and for each run its first value, its last, and the change.
 
-    `clear` has the runs and measures that changed, and where their change is better said than by the trend, how.
+    `told` says the change of a run and measure where the trend is not what says it; `clear` has those that changed.
     """
     panels: dict[str, dict[str, Any]] = {}
     for trend in trends:
@@ -67,7 +67,7 @@ def panels(trends: Iterable[Trend], clear: Mapping[tuple[str, str], str | None])
                 "run": trend.run,
                 "first": first,
                 "last": last,
-                "change": clear.get((trend.run, trend.measure)) or (None if seen is None else signed_change(trend)),
+                "change": told.get((trend.run, trend.measure)) or (None if seen is None else signed_change(trend)),
                 "is_clear": (trend.run, trend.measure) in clear,
                 "onset": trend.onset,
                 "missing": sum(point.missing for point in trend.points),
@@ -79,23 +79,22 @@ def panels(trends: Iterable[Trend], clear: Mapping[tuple[str, str], str | None])
 
 
 def by_strength(trends: Iterable[Trend], clear: dict[tuple[str, str], float]) -> list[Trend]:
-    """Measures that changed come first, in the order they were given; a measure's runs stand together."""
+    """Length comes first, for every count hangs on it, then the measures that changed; a measure's runs stand together."""
     listed = list(trends)
     order = {measure: place for place, measure in enumerate(dict.fromkeys(trend.measure for trend in listed))}
     moved = {measure for _, measure in clear}
-    return sorted(listed, key=lambda trend: (trend.measure not in moved, order[trend.measure]))
+    return sorted(listed, key=lambda trend: (trend.measure != "reasoning_words", trend.measure not in moved, order[trend.measure]))
 
 
-def told_of_terms(findings: Findings) -> dict[tuple[str, str], str | None]:
-    """The ratio of each term that changed, as the table has it, so that the page says one number for one thing."""
+def told_of_terms(findings: Findings) -> tuple[dict[tuple[str, str], str], set[tuple[str, str]]]:
+    """The ratio of each term as the table has it, so that the page says one number for one thing; and which are clear."""
     rows = findings.terms.get("start", ())
     last: dict[str, int] = {}
     for row in rows:
         last[row["run"]] = max(row["step"], last.get(row["run"], row["step"]))
-    clear = [row for row in rows if row["step"] == last[row["run"]] and row["p_adjusted"] is not None and row["p_adjusted"] < ALPHA]
-    return {
-        (row["run"], row["term"]): f"×{number(row['ratio'])}{interval(row['low'], row['high'])}" if row["ratio"] else None for row in clear
-    }
+    latest = {(row["run"], row["term"]): row for row in rows if row["step"] == last[row["run"]]}
+    told = {key: f"×{number(row['ratio'])}{interval(row['low'], row['high'])}" for key, row in latest.items() if row["ratio"]}
+    return told, {key for key, row in latest.items() if row["p_adjusted"] is not None and row["p_adjusted"] < ALPHA}
 
 
 def shared_warnings(panels: Sequence[dict[str, Any]]) -> list[str]:
