@@ -9,9 +9,6 @@ import click
 
 from cotdrift.cli import options
 
-REJECTED = 3
-"""The exit code when something could not be read."""
-
 
 @click.command("ingest")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -43,4 +40,4 @@ def command(files: tuple[Path, ...], into: Path, as_json: bool, **told: Any) -> 
             click.echo(fault, err=True)
     if rejected:
         click.echo(f"{rejected} records could not be read; they are kept whole in {study.rejected}.", err=True)
-        click.get_current_context().exit(REJECTED)
+        click.get_current_context().exit(options.REJECTED)

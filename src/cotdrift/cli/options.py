@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     from cotdrift.format import Reading
 
+REJECTED = 3
+"""The exit code when something could not be read."""
+
 study = click.argument("study", type=click.Path(path_type=Path))
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 run = click.option("--run", help="Only this run.")

@@ -25,26 +25,16 @@ def command(
 
     The page is one file that opens in any browser without a network.
     """
-    from cotdrift.study import Study
+    from cotdrift.report import report
 
-    rejected = 0
-    if len(files) == 1 and Study.is_one(files[0]):
-        study = Study.open(files[0])
-    else:
-        study = Study.make(into or Path("cotdrift-study"))
-        ingested = study.ingest(files, options.make_reading(**told))
-        rejected = sum(source.rejected for source in ingested)
-    from cotdrift.find import find
-    from cotdrift.report import write_report
-
-    findings = find(study, watch=watch, seed=seed)
-    page = write_report(findings, output or study.folder / "report.html")
+    done = report(*files, into=into, output=output, watch=watch, reading=options.make_reading(**told), seed=seed)
+    rejected = sum(source.rejected for source in done.ingested)
     if as_json:
-        options.print_json({"report": str(page), "study": str(study.folder), "sentences": findings.sentences, "rejected": rejected})
+        options.print_json({"report": str(done.page), "study": str(done.study.folder), "sentences": done.findings.sentences, "rejected": rejected})
     else:
-        for sentence in findings.sentences:
+        for sentence in done.findings.sentences:
             click.echo(sentence)
-        click.echo(f"The report is {page.resolve()}")
+        click.echo(f"The report is {done.page.resolve()}")
     if rejected:
-        click.echo(f"{rejected} records could not be read; they are kept whole in {study.rejected}.", err=True)
-        click.get_current_context().exit(3)
+        click.echo(f"{rejected} records could not be read; they are kept whole in {done.study.rejected}.", err=True)
+        click.get_current_context().exit(options.REJECTED)
