@@ -41,7 +41,7 @@ def test_the_map_in_the_readme_is_what_is_there() -> None:
     drawn = re.search(r"```text\nsrc/cotdrift/\n(.*?)```", (HOUSE / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert drawn, "the README has no map"
     entries = dict(re.fullmatch(r"  (\S+)\s+(\S.*)", line).groups() for line in drawn[1].splitlines())  # type: ignore[union-attr]
-    files = {path.name for path in SOURCE.glob("*.py") if path.name != "__init__.py"}
+    files = {path.name for path in SOURCE.glob("*.py") if not path.name.startswith("__")}
     folders = {f"{path.parent.name}/" for path in SOURCE.glob("*/__init__.py")}
     assert set(entries) == files | folders
 
