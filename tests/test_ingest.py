@@ -129,3 +129,13 @@ def test_a_pass_killed_at_any_moment_loses_nothing_and_finishes_next_time(rollou
     rows = [study.measurements.scan().select(*key, "value").sort(key).collect() for study in (killed, whole)]
     assert rows[0].equals(rows[1])
     assert [path for path in killed.folder.rglob("*") if "unfinished" in path.name or "staging" in str(path.parent)] == []
+
+
+@pytest.mark.parametrize("kind", ["polars", "pandas"])
+def test_a_frame_is_read_like_a_file(tmp_path: Path, kind: str) -> None:
+    rows = {"step": [0, 0], "prompt_id": ["p", "q"], "reasoning": ["Maybe.", "Perhaps not."], "answer": ["4", "5"]}
+    frame = pytest.importorskip(kind).DataFrame(rows)
+    study = Study.make(tmp_path / "study")
+    (done,) = study.ingest([frame], Reading(run="toy"))
+    assert (done.traces, list(study.runs)) == (2, ["toy"])
+    assert study.ingest([frame], Reading(run="toy"))[0].status == "already there"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self
 
 import msgspec
 import polars as pl
@@ -33,6 +34,13 @@ if TYPE_CHECKING:
 
 Against = Literal["start", "human", "answers"]
 WHO = ["transcript_id", "run", "checkpoint", "step", "environment", "prompt_id"]
+
+
+class Frame(Protocol):
+    """A table that hands out its columns as Arrow: Polars, pandas and PyArrow ones do."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """The columns."""
 
 
 class Passage(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,20 +108,31 @@ class Study:
         """The file that keeps every record that could not be read."""
         return self.folder / "rejected.jsonl"
 
-    def ingest(self, paths: Iterable[Path | str], reading: Reading | None = None) -> list[Ingested]:
-        """Read files, or folders of them, into the study."""
+    def ingest(self, sources: Iterable[Path | str | Frame], reading: Reading | None = None) -> list[Ingested]:
+        """Read files, folders of them, or frames (Polars, pandas, Arrow) into the study."""
         with _progress("reading") as step:
-            sources = [(path, identify(path)) for path in find_sources([Path(path) for path in paths])]
+            paths = [Path(source) if isinstance(source, str | Path) else self._keep(source) for source in sources]
+            known = [(path, identify(path)) for path in find_sources(paths)]
             if not self.is_one(self.folder):
                 with whole_file(self.folder / "study.json") as begun:
                     begun.write_bytes(msgspec.json.format(msgspec.json.encode({"cotdrift": _version()})))
-            done = [ingest_file(self.corpus, path, kind, reading or Reading(), done=step) for path, kind in sources]
+            done = [ingest_file(self.corpus, path, kind, reading or Reading(), done=step) for path, kind in known]
         clear_unfinished(self.folder)
         with whole_file(self.rejected) as path, path.open("wb") as kept:
             kept.writelines(rejected_records(self.corpus))
         if not self.rejected.stat().st_size:
             self.rejected.unlink()
         return done
+
+    def _keep(self, frame: Frame) -> Path:
+        """A frame as a file of the study, named by its content."""
+        rows = pl.DataFrame(frame)
+        told = hashlib.sha256(str(rows.schema).encode() + rows.hash_rows().to_numpy().tobytes()).hexdigest()[:20]
+        kept = self.folder / "frames" / f"{told}.parquet"
+        if not kept.exists():
+            with whole_file(kept) as path:
+                rows.write_parquet(path)
+        return kept
 
     def measures(self, *names: str) -> dict[str, Measure]:
         """The measures of these names; all there are, if none is named."""

@@ -30,7 +30,8 @@ def command(
     done = report(*files, into=into, output=output, watch=watch, reading=options.make_reading(**told), seed=seed)
     rejected = sum(source.rejected for source in done.ingested)
     if as_json:
-        options.print_json({"report": str(done.page), "study": str(done.study.folder), "sentences": done.findings.sentences, "rejected": rejected})
+        told = {"report": str(done.page), "study": str(done.study.folder), "rejected": rejected}
+        options.print_json(told | {"sentences": done.findings.sentences})
     else:
         for sentence in done.findings.sentences:
             click.echo(sentence)
