@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 FILES ?=
-STUDY ?= demo/study
+STUDY := demo/study
 
 .PHONY: help demo test check bench docs fix
 .DEFAULT_GOAL := help
@@ -28,8 +28,8 @@ ifeq ($(strip $(FILES)),)
 	@echo "Which rollouts? Give a file, or several: make demo FILES=rollouts.jsonl"
 	@echo "One line of JSON a sample, with its step, prompt and reasoning, will do; Inspect logs, parquet, CSV and trainers' dumps are read too."
 else
-	@mkdir -p $(dir $(STUDY))
-	$(BIN)/cotdrift report $(FILES) --into $(STUDY)
+	@rm -rf $(STUDY) && mkdir -p $(dir $(STUDY))
+	$(BIN)/cotdrift report $(FILES) --into $(STUDY) || test $$? -eq 3 # 3: some records could not be read, and it said which
 	@echo
 	@echo "The page: $(STUDY)/report.html"
 	@echo "Next:  $(BIN)/cotdrift terms $(STUDY) --against start"
@@ -51,6 +51,7 @@ bench: $(READY)  ## speed, against what one would write otherwise
 	$(BIN)/python -m benchmarks
 
 docs: $(READY)  ## the documentation, into site/
+	$(BIN)/python docs/generate.py
 	$(BIN)/zensical build --clean --strict
 
 fix: $(READY)  ## format, and mend what lint can mend
