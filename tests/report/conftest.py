@@ -112,7 +112,7 @@ def drifted(*, runs: tuple[str, ...] = ("olmo-7b-rlvr",), n_words: int = 400, n_
         "rejected": 3,
         "warnings": ["Steps 800 and 1200 have 3 prompts fewer than the others; differences rest on the 77 prompts they share."],
         "methods": [
-            "The prompt is the unit of inference: every interval is clustered by prompt, and checkpoints are compared on the prompts they share.",
+            "The prompt is the unit of inference: every interval is clustered by prompt, and checkpoints are compared on shared ones.",
             "Rates are occurrences per million words of raw reasoning. Words that never occur carry an exact bound.",
         ],
         "versions": {"cotdrift": "0.1.0", "polars": "2.0.1", "numpy": "2.4.6"},
@@ -181,16 +181,17 @@ def term_rows(rng: random.Random, run: str, against: str, words: int) -> list[di
     rows = []
     for step in (300, 1200):
         planted = [(term, factor, "watch" if factor > 3 else "discovered") for term, factor in TERMS.items()]
-        others = [
-            (
-                f"{rng.choice('bcdfglmprst')}{rng.choice('aeiou')}{rng.choice('lnrst')}{rng.choice(('ing', 'ed', 'er', 'ly', 'ion', 's'))}{n % 7}".rstrip(
-                    "0123456"
-                ),
-                math.exp(rng.gauss(0, 0.35)),
-                "discovered",
-            )
-            for n in range(words)
+        endings = ("ing", "ed", "er", "ly", "ion", "s")
+        made = [
+            rng.choice("bcdfglmprst")
+            + rng.choice("aeiou")
+            + rng.choice("lnrst")
+            + rng.choice("aeiou")
+            + rng.choice("lnrst")
+            + rng.choice(endings)
+            for _ in range(words)
         ]
+        others = [(term, math.exp(rng.gauss(0, 0.35)), "discovered") for term in made]
         for term, factor, family in {row[0]: row for row in [*others, *planted]}.values():
             known = term in TERMS
             reference, error = rng.uniform(2, 300), rng.uniform(0.12, 0.6)
