@@ -24,7 +24,7 @@ SHOWN_ENVIRONMENTS = 12
 SHOWN_USES = 6
 """How many uses of a term are shown, early and late each."""
 COMPARED_BY_ENVIRONMENT = 4
-"""How many measures are looked at within each environment: those that changed most surely."""
+"""How many measures are looked at within each environment: length, and those that changed most surely."""
 
 
 def find(study: Study, *, watch: Path | None = None, seed: int = 0) -> Findings:
@@ -88,12 +88,12 @@ def _passages(study: Study, term: str, run: str) -> Passages:
 
 
 def _by_environment(trends: Sequence[Trend], values: dict[str, Values], seed: int) -> dict[str, Sequence[Trend]]:
-    """The measures that changed most surely, within each of the largest environments."""
+    """Length and the measures that changed most surely, within each of the largest environments."""
     sizes = next(iter(values.values())).frame.group_by("environment").len().sort("len", "environment", descending=[True, False])
     if sizes.height < 2:
         return {}
     clear = clear_changes(trends)
-    surest = list(dict.fromkeys(name for _, name in sorted(clear, key=clear.__getitem__)))[:COMPARED_BY_ENVIRONMENT]
+    surest = list(dict.fromkeys(["reasoning_words", *(name for _, name in sorted(clear, key=clear.__getitem__))]))[:COMPARED_BY_ENVIRONMENT]
     compared = [trend for trend in trends if trend.measure in surest]
     within = {
         environment: [values[trend.measure].trend(trend.run, environment=environment, seed=seed) for trend in compared]

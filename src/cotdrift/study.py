@@ -15,7 +15,7 @@ import msgspec
 import polars as pl
 from tqdm import tqdm
 
-from cotdrift.comparison import Counts, Reference
+from cotdrift.comparison import Counts
 from cotdrift.comparisons.lexical import Term, concordance, count_terms, terms, watch_list
 from cotdrift.corpus import Checkpoint, Corpus, clear_unfinished, whole_file
 from cotdrift.errors import InputError, NotEnough, UnknownName
@@ -222,11 +222,17 @@ class Study:
         by_prompt = aside.group_by("run", "step", "environment", "prompt_id", missing_reason=reason).agg(traces=pl.len().cast(pl.Int64))
         return by_prompt.with_columns(value=pl.lit(None, pl.Float64), exposure=pl.lit(None, pl.Float64)).collect()
 
-    def trend(self, name: str, *, run: str | None = None, term: bool = False, seed: int = 0) -> list[Trend]:
-        """How one measure, outcome or term moves over the steps of each run."""
+    def trend(self, name: str, *, run: str | None = None, environment: str | None = None, term: bool = False, seed: int = 0) -> list[Trend]:
+        """How one measure, outcome or term moves over the steps of each run, in one environment or all."""
         runs = self.chosen(run)
+        self._check_environment(environment)
         values = self.values(name, term=term)
-        return [values.trend(chosen, seed=seed) for chosen in runs]
+        return [values.trend(chosen, environment=environment, seed=seed) for chosen in runs]
+
+    def _check_environment(self, environment: str | None) -> None:
+        known = self.corpus.scan().select(pl.col("environment").unique()).collect()["environment"].to_list()
+        if environment is not None and environment not in known:
+            raise UnknownName("environment", environment, known)
 
     def count_words(self) -> None:
         """Count the words of every checkpoint that was not counted yet."""
@@ -234,22 +240,35 @@ class Study:
             count_corpus(self.corpus, self.word_counts, threads=os.cpu_count() or 1, done=step)
 
     def terms(
-        self, *, against: Against = "start", run: str | None = None, step: int | None = None, watch: Path | None = None, seed: int = 0
+        self,
+        *,
+        against: Against = "start",
+        run: str | None = None,
+        step: int | None = None,
+        environment: str | None = None,
+        watch: Path | None = None,
+        seed: int = 0,
     ) -> pl.DataFrame:
         """Which words a checkpoint uses more, or less, than a reference does; the last checkpoint of each run, if no step is given.
 
         A run that has nothing to compare, such as no checkpoint before this one, gives no rows.
         """
         runs = self.chosen(run)
+        self._check_environment(environment)
         self.count_words()
         watched = watch_list(watch)
         tables, faults = [], []
         for name, checkpoints in runs.items():
             late = _at(checkpoints, step)
             try:
-                focal = self._counts(late, "reasoning", watched)
-                other = self._reference(against, checkpoints[0], late, watched)
-                found = terms(focal, other, watch=watched, seed=seed)
+                focal = self._counts(late, "reasoning", watched, environment)
+                if against == "human":
+                    found = terms(focal, human, watch=watched, seed=seed)
+                elif against == "answers":
+                    found = terms(focal, self._counts(late, "answer", watched, environment), watch=watched, seed=seed)
+                else:
+                    start = self._counts(_before(late, checkpoints), "reasoning", watched, environment)
+                    found = terms(focal, start, watch=watched, seed=seed)
             except NotEnough as fault:
                 faults.append(fault)
             else:
@@ -258,23 +277,14 @@ class Study:
             raise faults[0]
         return pl.concat(tables)
 
-    def _reference(self, against: Against, start: Checkpoint, late: Checkpoint, watched: Iterable[Term]) -> Counts | Reference:
-        if against == "human":
-            return human
-        if against == "answers":
-            return self._counts(late, "answer", watched)
-        if start is late:
-            way_out = "Try --against human or --against answers"
-            raise NotEnough(f"{late.run} has no checkpoint before step {late.step}, so nothing can be held against its start. {way_out}.")
-        return self._counts(start, "reasoning", watched)
-
-    def _counts(self, checkpoint: Checkpoint, said: Said, watched: Iterable[Term]) -> Counts:
+    def _counts(self, checkpoint: Checkpoint, said: Said, watched: Iterable[Term], environment: str | None) -> Counts:
         """The counts of single words, and with them those of the watched phrases and cased terms, from which loops are not taken out."""
         counts, totals = self.word_counts.tables(checkpoint, said)
         others = [term for term in watched if not term.in_vocabulary]
         found = self._count_others(others, checkpoint, said) if others else counts.clear()
         both = pl.concat([counts, found.select(counts.columns)], how="vertical_relaxed")
-        return Counts(both, totals, f"the {said} of {checkpoint.run} at step {checkpoint.step}")
+        here = pl.lit(True) if environment is None else pl.col("environment") == environment
+        return Counts(both.filter(here), totals.filter(here), f"the {said} of {checkpoint.run} at step {checkpoint.step}")
 
     def _count_others(self, others: list[Term], checkpoint: Checkpoint, said: Said) -> pl.DataFrame:
         parts = []
@@ -332,6 +342,14 @@ def _at(checkpoints: list[Checkpoint], step: int | None) -> Checkpoint:
         if checkpoint.step == step:
             return checkpoint
     raise UnknownName("step", str(step), [str(checkpoint.step) for checkpoint in checkpoints])
+
+
+def _before(late: Checkpoint, checkpoints: list[Checkpoint]) -> Checkpoint:
+    """The start of the run."""
+    if checkpoints[0] is late:
+        way_out = "Try --against human or --against answers"
+        raise NotEnough(f"{late.run} has no checkpoint before step {late.step}, so nothing can be held against its start. {way_out}.")
+    return checkpoints[0]
 
 
 @contextmanager

@@ -19,6 +19,7 @@ REJECTED = 3
 study = click.argument("study", type=click.Path(path_type=Path))
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 run = click.option("--run", help="Only this run.")
+environment = click.option("--environment", help="Only this environment.")
 seed = click.option("--seed", default=0, show_default=True, help="Seed of every random draw.")
 
 READING = (

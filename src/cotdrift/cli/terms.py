@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from cotdrift.cli import options
-
-if TYPE_CHECKING:
-    from cotdrift.study import Against
 
 
 @click.command("terms")
@@ -23,11 +20,12 @@ if TYPE_CHECKING:
     help="The run's first checkpoint, human text, or the model's own answers.",
 )
 @options.run
+@options.environment
 @click.option("--step", type=int, help="The checkpoint to look at; the last one if not given.")
 @click.option("--watch", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A watch-list of your own: a term a line.")
 @options.seed
 @options.as_json
-def command(study: Path, against: Against, run: str | None, step: int | None, watch: Path | None, seed: int, as_json: bool) -> None:
+def command(study: Path, as_json: bool, **asked: Any) -> None:
     """Which words a checkpoint's reasoning uses more, or less, than a reference does.
 
     With --json rows of term, rate, reference, ratio, low, high, p_adjusted, spread, traces, prompts and more.
@@ -35,7 +33,7 @@ def command(study: Path, against: Against, run: str | None, step: int | None, wa
     """
     from cotdrift.study import Study
 
-    rows = Study.open(study).terms(against=against, run=run, step=step, watch=watch, seed=seed)
+    rows = Study.open(study).terms(**asked)
     if as_json:
         options.print_json(rows.to_dicts())
     else:

@@ -13,17 +13,18 @@ from cotdrift.cli import options
 @options.study
 @click.argument("measure")
 @options.run
+@options.environment
 @click.option("--term", is_flag=True, help="MEASURE is a word or phrase: its rate per million words.")
 @options.seed
 @options.as_json
-def command(study: Path, measure: str, run: str | None, term: bool, seed: int, as_json: bool) -> None:
+def command(study: Path, measure: str, run: str | None, environment: str | None, term: bool, seed: int, as_json: bool) -> None:
     """How a MEASURE, or an outcome, moves over the steps of each run, and from which step on.
 
     With --json a list, one entry a run: run, points (step, value, low, high, traces, prompts, …), contrast, trend, onset.
     """
     from cotdrift.study import Study
 
-    trends = Study.open(study).trend(measure, run=run, term=term, seed=seed)
+    trends = Study.open(study).trend(measure, run=run, environment=environment, term=term, seed=seed)
     if as_json:
         options.print_json(trends)
         return
