@@ -82,7 +82,7 @@ def test_checkpoints_come_back_in_training_order(tmp_path: Path) -> None:
     steps = [1000, 0, 20, 100]
     random.Random(0).shuffle(steps)
     write(corpus, *(Trace.example("hm", step=step) for step in steps))
-    assert [step for _run, step in corpus.checkpoints()] == [0, 20, 100, 1000]
+    assert [checkpoint.step for checkpoint in corpus.checkpoints()] == [0, 20, 100, 1000]
 
 
 def test_conditions_and_outcomes_of_different_sources_stand_side_by_side(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from scipy.stats import mannwhitneyu
 
-from cotdrift.measure import Measure
+from cotdrift.measure import FoundInBatch, Measure
 from cotdrift.measures.function_words import FUNCTION_WORDS
 from cotdrift.shelf import collect
 from cotdrift.tokens import Batch
@@ -118,7 +118,9 @@ def strength(name: str, damage: str, dose: float, passages: tuple[str, ...]) -> 
     hurt = [" ".join(DAMAGES[damage](passage.split(), dose, rng)) for passage in passages]
     of_batch = MEASURES[name].of_batch
     assert of_batch is not None
-    clean, damaged = of_batch(Batch(list(passages))), of_batch(Batch(hurt))
+    clean, damaged = (
+        found.values if isinstance(found, FoundInBatch) else found for found in map(of_batch, (Batch(list(passages)), Batch(hurt)))
+    )
     kept = ~np.isnan(clean) & ~np.isnan(damaged)
     return float(mannwhitneyu(damaged[kept], clean[kept]).statistic) / kept.sum() ** 2
 
