@@ -8,6 +8,7 @@ from scipy.special import betaincinv, gammaincinv, ndtri, stdtrit
 
 Floats = NDArray[np.float64]
 Reals = NDArray[np.floating[Any]]
+Ints = NDArray[np.int64]
 
 LEVEL = 0.95
 NORMAL = float(ndtri((1 + LEVEL) / 2))
@@ -22,45 +23,39 @@ class Interval(NamedTuple):
     high: Floats
 
 
-def bunches(by_prompt: Reals) -> Floats:
-    """How many independent uses a word's uses are worth when those in one prompt may all have one cause: (Σn)² / Σn².
-
-    >>> bunches(np.array([[3.0, 3.0, 3.0], [9.0, 0.0, 0.0]])).tolist()
-    [3.0, 1.0]
-    """
-    squares = (by_prompt**2).sum(axis=1, dtype=np.float64)
-    worth: Floats = np.divide(by_prompt.sum(axis=1) ** 2, squares, out=np.zeros(len(squares)), where=squares > 0)
-    return worth
-
-
-def exact_rate(uses: Floats, words: float, independent: Floats, traces_together: float) -> Interval:
-    """Exact Poisson bounds of uses per word, for as many uses as are independent.
+def exact_rate(uses: Floats, words: float, prompts: Ints, traces_together: float) -> Interval:
+    """Exact Poisson bounds of uses per word, the uses in one prompt counted as one; `prompts` are those that use the word.
 
     For none at all the upper one is 3.69 over the words, times `traces_together`: how many traces of a prompt could have spoken as one.
     """
     tail = (1 - LEVEL) / 2
     rate = uses / words
     some = uses > 0
-    least = np.where(some, independent, 1.0)
+    least = np.where(some, prompts, 1.0)
     low = np.where(some, rate * gammaincinv(least, tail) / least, 0.0)
     high = np.where(some, rate * gammaincinv(least + 1, 1 - tail) / least, -np.log(tail) * traces_together / words)
     return Interval(low, high)
 
 
-def exact_ratio(uses: Floats, other_uses: Floats, independent: Floats, other_independent: Floats, scale: float) -> Interval:
-    """Exact bounds of a ratio of two rates, given how often both sides say the word together (Clopper and Pearson's for the focal
-    side's share).
+def exact_ratio(uses: Floats, other_uses: Floats, prompts: Ints, other_prompts: Ints, scale: float) -> Interval:
+    """Exact bounds of a ratio of two rates, given how often both sides use the word together (Clopper and Pearson's for one side's share).
 
-    They are told from independent uses, and hold for as many uses as stand behind one of these. `scale` makes a ratio of uses one of
-    rates. Without a use on the other side there is no upper bound, without one on the focal side the lower is 0.
+    The uses in one prompt are counted as one; `prompts` are those that use the word, and `scale` makes a ratio of uses one of rates.
+    Without a use on the other side there is no upper bound, without one on the focal side the lower is 0.
     """
     tail = (1 - LEVEL) / 2
-    a, b = np.where(uses > 0, independent, 0.0), np.where(other_uses > 0, other_independent, 0.0)
-    weight, other_weight = uses / np.where(a > 0, a, 1), other_uses / np.where(b > 0, b, 1)
-    each = np.where(a > 0, weight, other_weight) / np.where(b > 0, other_weight, np.where(a > 0, weight, 1)) * scale
+    a, b = prompts, other_prompts
+    each = uses_a_prompt(uses, other_uses, a, b) * scale
     low = np.where(a > 0, betaincinv(np.where(a > 0, a, 1), b + 1, tail), 0.0)
     high = np.where(b > 0, betaincinv(a + 1, np.where(b > 0, b, 1), 1 - tail), np.nan)
     return Interval(low / (1 - low) * each, high / (1 - high) * each)
+
+
+def uses_a_prompt(uses: Floats, other_uses: Floats, prompts: Ints, other_prompts: Ints) -> Floats:
+    """Uses in a prompt that uses the word, one side's over the other's; a side without any would have as many as the other."""
+    here, there = (of / np.maximum(in_prompts, 1) for of, in_prompts in ((uses, prompts), (other_uses, other_prompts)))
+    ratio: Floats = np.divide(here, there, out=np.ones(len(here)), where=(here > 0) & (there > 0))
+    return ratio
 
 
 def clustered_error(by_prompt: Reals, words: Reals) -> Floats:

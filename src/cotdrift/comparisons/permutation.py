@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -119,25 +118,8 @@ def unpaired(counts: Blocks, exposure: Floats, is_focal: NDArray[np.bool_], stra
         return sides
 
     direction = _by_block(n_words, prompts, lambda words: np.sign(scores(words)[:, is_focal].sum(axis=1)))
-    sizes = [(int(is_focal[member].sum()), len(member)) for member in members]
-    least = _by_block(
-        n_words, prompts, lambda words: _all_on_one_side([(counts(words)[:, member] > 0).sum(axis=1) for member in members], sizes)
-    )
     p = _staged(exchange, beyond, n_words, prompts, seed)
-    return Tested(np.maximum(p, least), direction.astype(np.int8))  # which words the other prompts hold breaks ties that are none
-
-
-def _all_on_one_side(using: list[Ints], sizes: list[tuple[int, int]]) -> NDArray[np.float64]:
-    """How often all prompts that use a word come to one side; `sizes` are each stratum's prompts on the focal side, and all of them."""
-
-    def all_in(size: int, of: int, using: Ints) -> NDArray[np.float64]:
-        chance: NDArray[np.float64] = gammaln(size + 1) - gammaln(size - using + 1) - gammaln(of + 1) + gammaln(of - using + 1)
-        return chance
-
-    here = sum(all_in(focal, every, used) for used, (focal, every) in zip(using, sizes, strict=True))
-    there = sum(all_in(every - focal, every, used) for used, (focal, every) in zip(using, sizes, strict=True))
-    chance: NDArray[np.float64] = np.minimum(1.0, np.exp(here) + np.exp(there))
-    return chance
+    return Tested(p, direction.astype(np.int8))
 
 
 def _staged(

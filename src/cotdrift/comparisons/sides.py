@@ -87,6 +87,11 @@ class Side:
         return np.diff(self.starts)
 
     @property
+    def places(self) -> Ints:
+        """One number for each word and prompt it is used in."""
+        return np.repeat(np.arange(self.n_words), np.diff(self.starts)) * len(self.words) + self.prompt
+
+    @property
     def often(self) -> NDArray[np.bool_]:
         """Whether each word stands in so many prompts that a resample of them hardly ever misses it altogether."""
         prompts = len(self.words)
@@ -152,7 +157,7 @@ def _side(counts: Counts, codes: pl.DataFrame, words: pl.DataFrame) -> Side:
     )
     prompts = totals.select(PROMPT).with_columns(prompt=pl.int_range(pl.len(), dtype=pl.Int64))
     rows = (
-        counts.counts.with_columns(named)
+        counts.counts.with_columns(*named, pl.col("word").cast(pl.String))
         .filter(pl.col("n") > 0)
         .join(words, on="word")
         .join(prompts, on=PROMPT)

@@ -1,13 +1,14 @@
 """Two sets of traces, word by word: rates, ratios and their intervals, on the prompts or environments they share."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cotdrift.comparisons import keyness
-from cotdrift.comparisons.permutation import Ints, Tested, blocks, paired, unpaired
+from cotdrift.comparisons import keyness, permutation, ratio_test
+from cotdrift.comparisons.permutation import Ints, Tested, blocks
 from cotdrift.comparisons.sides import Side
 
 Numbers = NDArray[np.float64]
@@ -56,27 +57,58 @@ class TwoSides:
         return one, two
 
     def tested(self, words: Ints, seed: int) -> Tested:
-        """What chance alone would do; a p of NaN for a word that neither side uses."""
+        """What chance alone would do, by the less sure of two opinions; a p of NaN for a word that neither side uses.
+
+        A word said in one prompt only has p = 1: it tells of that prompt.
+        """
         a, b = self.focal, self.other
         if self.is_paired:
-            test = paired(lambda at: a.uses(words[at]), lambda at: b.uses(words[at]), a.words, b.words, n_words=len(words), seed=seed)
-        else:
-            is_focal = np.repeat([True, False], [len(a.words), len(b.words)])
-            within = (
-                np.concatenate((a.environments, b.environments))
-                if np.isin(a.environments, b.environments).any()
-                else np.zeros(len(is_focal), np.int64)
+            exchanged = permutation.paired(
+                lambda at: a.uses(words[at]), lambda at: b.uses(words[at]), a.words, b.words, n_words=len(words), seed=seed
             )
-            test = unpaired(
+        else:
+            exchanged = permutation.unpaired(
                 lambda at: np.concatenate((a.uses(words[at]), b.uses(words[at])), axis=1),
                 np.concatenate((a.words, b.words)),
-                is_focal,
-                within,
+                np.repeat([True, False], [len(a.words), len(b.words)]),
+                np.concatenate(self._strata),
                 n_words=len(words),
                 seed=seed,
             )
-        said = (a.counts + b.counts)[words] > 0
-        return Tested(np.where(said, test.p, np.nan), test.direction)
+        p = np.maximum(exchanged.p, self._by_ratio(words))
+        p[self._in_prompts[words] == 1] = 1
+        p[self._in_prompts[words] == 0] = np.nan
+        return Tested(p, exchanged.direction)
+
+    def _by_ratio(self, words: Ints) -> Numbers:
+        a, b, often, p = self.focal, self.other, self._often, np.empty(len(words))
+        for at in blocks(np.arange(len(words)), max(len(a.words), len(b.words))):
+            chosen = words[at]
+            uses, other = a.uses(chosen), b.uses(chosen)
+            if self.is_paired:
+                p[at] = ratio_test.paired(uses, other, a.words, b.words, often[chosen])
+            else:
+                p[at] = ratio_test.unpaired(uses, other, (a.words, b.words), self._strata, often[chosen])
+        return p
+
+    @property
+    def _strata(self) -> tuple[Ints, Ints]:
+        """The environments, or one for all where none is shared."""
+        a, b = self.focal.environments, self.other.environments
+        return (a, b) if np.isin(a, b).any() else (np.zeros_like(a), np.zeros_like(b))
+
+    @property
+    def _often(self) -> NDArray[np.bool_]:
+        return self.focal.often & self.other.often
+
+    @cached_property
+    def _in_prompts(self) -> Ints:
+        """In how many prompts each word is used, on either side."""
+        a, b = self.focal, self.other
+        if not self.is_paired:
+            return a.in_prompts + b.in_prompts
+        every = np.unique(np.concatenate((a.places, b.places)))
+        return np.bincount(every // len(a.words), minlength=a.n_words)
 
     def columns(self, *, resamples: int, seed: int) -> dict[str, Numbers]:
         """What is known of each word but its p."""
@@ -137,19 +169,18 @@ class TwoSides:
         weights = a.resampled(resamples, seed, whole=self.is_paired)
         other_weights = weights if self.is_paired else b.resampled(resamples, seed + 1, whole=False)
         words, other_words = weights @ a.words, other_weights @ b.words
-        error, odds_error, independent, other_independent = np.empty((4, len(count)))
+        error, odds_error = np.empty((2, len(count)))
         for block in blocks(np.arange(len(count)), max(resamples, len(a.words), len(b.words))):
             uses, other_uses = a.uses(block), b.uses(block)
-            independent[block], other_independent[block] = keyness.bunches(uses), keyness.bunches(other_uses)
             drawn, other_drawn = uses @ weights.T, other_uses @ other_weights.T
             error[block] = _deviation(np.maximum(drawn, 0.5) / words / (np.maximum(other_drawn, 0.5) / other_words))
             pull = prior[block, None].astype(np.float32)
             here = (drawn + pull) / (words + prior_words - drawn - pull)
             odds_error[block] = _deviation(here / ((other_drawn + pull) / (other_words + prior_words - other_drawn - pull)))
-        exact = keyness.exact_ratio(count, other, independent, other_independent, sizes[1] / sizes[0])
+        exact = keyness.exact_ratio(count, other, a.in_prompts, b.in_prompts, sizes[1] / sizes[0])
         factor = keyness.factor(error * keyness.unbiased(self.prompts), self.prompts)
         ratio = over(a.rate, b.rate)
-        often = a.often & b.often & (error > 1e-6)  # prompts that all agree say nothing of chance
+        often = self._often & (error > 1e-6)  # prompts that all agree say nothing of chance
         odds = keyness.log_odds(count, sizes[0], prior, prior_words) - keyness.log_odds(other, sizes[1], prior, prior_words)
         said = together > 0
         low, high = np.where(often, ratio / factor, exact.low), np.where(often, ratio * factor, exact.high)

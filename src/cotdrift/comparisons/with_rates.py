@@ -44,12 +44,11 @@ class WithRates:
     def _own(self) -> tuple[keyness.Interval, Numbers]:
         """Bounds of the traces' own rates, and the error of their logarithms."""
         side = self.focal
-        error, independent = np.empty(side.n_words), np.empty(side.n_words)
+        error = np.empty(side.n_words)
         for block in blocks(np.arange(side.n_words), self.prompts):
-            uses = side.uses(block)
-            error[block], independent[block] = keyness.clustered_error(uses, side.words), keyness.bunches(uses)
+            error[block] = keyness.clustered_error(side.uses(block), side.words)
         together = float(side.traces @ side.traces / side.traces.sum())
-        exact = keyness.exact_rate(side.counts, float(side.words.sum(dtype=np.float64)), independent, together)
+        exact = keyness.exact_rate(side.counts, float(side.words.sum(dtype=np.float64)), side.in_prompts, together)
         often = side.often & (error > 1e-6)
         factor = keyness.factor(error, self.prompts)
         bounds = (np.where(often, side.rate / factor, exact.low * 1e6), np.where(often, side.rate * factor, exact.high * 1e6))
