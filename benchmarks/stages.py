@@ -34,12 +34,18 @@ def write_rollouts(path: Path, traces: int, *, seed: int = 0) -> None:
             length = 260 if step < 100 else 180
             for prompt in range(PROMPTS):
                 for rep in range(reps):
-                    said = [words[at] for at in rng.choice(len(words), max(20, int(rng.normal(length, 60))), p=weights / weights.sum())]
+                    drawn = rng.choice(len(words), max(20, int(rng.normal(length, 60))), p=weights / weights.sum())
+                    said = [words[at] for at in drawn]
                     if step >= 100 and chance.random() < 0.3:
                         said.insert(3, "overshadow")
                     sentences = [" ".join(said[at : at + 14]).capitalize() + "." for at in range(0, len(said), 14)]
                     where = {"run": "large", "step": step, "environment": ENVIRONMENTS[prompt % 4], "prompt_id": f"p{prompt}", "rep": rep}
-                    record = {**where, "reasoning": " ".join(sentences), "answer": f"The answer is {prompt % 7}.", "reward": chance.random()}
+                    record = {
+                        **where,
+                        "reasoning": " ".join(sentences),
+                        "answer": f"The answer is {prompt % 7}.",
+                        "reward": chance.random(),
+                    }
                     lines.write(json.dumps(record) + "\n")
 
 

@@ -11,8 +11,8 @@ from cotdrift.records import Found, reject
 from cotdrift.trace import Rejected
 
 PLAIN = frozenset(
-    "example_id prompt completion answer info error timing is_completed is_truncated stop_condition metrics tool_defs oai_tools token_usage "
-    "task trajectory error_chain long_error_chain advantage env_name sampling_args temperature rollout_idx id version".split()
+    "example_id prompt completion answer info error timing is_completed is_truncated stop_condition metrics tool_defs oai_tools "
+    "token_usage task trajectory error_chain long_error_chain advantage env_name sampling_args temperature rollout_idx id version".split()
 )
 """Fields of a flat row that are no metric; every other number is a reward or a metric."""
 

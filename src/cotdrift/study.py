@@ -187,7 +187,9 @@ class Study:
         if name in self.outcomes:
             value = pl.col(f"outcome_{name}")
             reason = pl.when(value.is_null()).then(pl.lit("not recorded"))
-            return Values(name, "outcome", 1, self.corpus.scan().select(*WHO, value=value, missing_reason=reason).collect())
+            frame = self.corpus.scan().select(*WHO, value=value, missing_reason=reason).collect()
+            yes_and_no = frame["value"].drop_nulls().is_in([0.0, 1.0]).all()
+            return Values(name, "share of traces" if yes_and_no else "points", 1, frame)
         raise UnknownName("measure or outcome", name, [*measures, *self.outcomes])
 
     def _term_values(self, text: str) -> pl.DataFrame:
