@@ -87,11 +87,6 @@ class Side:
         return np.diff(self.starts)
 
     @property
-    def places(self) -> Ints:
-        """One number for each word and prompt it is used in."""
-        return np.repeat(np.arange(self.n_words), np.diff(self.starts)) * len(self.words) + self.prompt
-
-    @property
     def often(self) -> NDArray[np.bool_]:
         """Whether each word stands in so many prompts that a resample of them hardly ever misses it altogether."""
         prompts = len(self.words)

@@ -1,7 +1,6 @@
 """Two sets of traces, word by word: rates, ratios and their intervals, on the prompts or environments they share."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -75,10 +74,7 @@ class TwoSides:
                 n_words=len(words),
                 seed=seed,
             )
-        p = np.maximum(exchanged.p, self._by_ratio(words))
-        p[self._in_prompts[words] == 1] = 1
-        p[self._in_prompts[words] == 0] = np.nan
-        return Tested(p, exchanged.direction)
+        return Tested(np.maximum(exchanged.p, self._by_ratio(words)), exchanged.direction)
 
     def _by_ratio(self, words: Ints) -> Numbers:
         a, b, often, p = self.focal, self.other, self._often, np.empty(len(words))
@@ -86,9 +82,12 @@ class TwoSides:
             chosen = words[at]
             uses, other = a.uses(chosen), b.uses(chosen)
             if self.is_paired:
-                p[at] = ratio_test.paired(uses, other, a.words, b.words, often[chosen])
+                told, using = ratio_test.paired(uses, other, a.words, b.words, often[chosen]), uses + other
             else:
-                p[at] = ratio_test.unpaired(uses, other, (a.words, b.words), self._strata, often[chosen])
+                told = ratio_test.unpaired(uses, other, (a.words, b.words), self._strata, often[chosen])
+                using = np.concatenate((uses, other), axis=1)
+            prompts = np.count_nonzero(using, axis=1)
+            p[at] = np.select([prompts == 0, prompts == 1], [np.nan, 1.0], told)
         return p
 
     @property
@@ -100,15 +99,6 @@ class TwoSides:
     @property
     def _often(self) -> NDArray[np.bool_]:
         return self.focal.often & self.other.often
-
-    @cached_property
-    def _in_prompts(self) -> Ints:
-        """In how many prompts each word is used, on either side."""
-        a, b = self.focal, self.other
-        if not self.is_paired:
-            return a.in_prompts + b.in_prompts
-        every = np.unique(np.concatenate((a.places, b.places)))
-        return np.bincount(every // len(a.words), minlength=a.n_words)
 
     def columns(self, *, resamples: int, seed: int) -> dict[str, Numbers]:
         """What is known of each word but its p."""
