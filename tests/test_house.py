@@ -13,7 +13,7 @@ SOURCE = HOUSE / "src" / "cotdrift"
 MODULES = sorted(SOURCE.rglob("*.py"))
 HEAVY = {"altair", "inspect_ai", "inspect_scout", "numba", "numpy", "pandas", "polars", "pyarrow", "scipy", "statsmodels", "wordfreq"}
 ELSEWHERE = re.compile(
-    r"https?://[\w.]*pypi|extra-index|index-url|registry\s*=\s*\"|(?<![\w.~])/(?:home|root|tmp|work|Users)/[a-z]",
+    r"https?://[\w.]*pypi|extra[-]index|index[-]url|registry\s*=\s*\"|(?<![\w.~])/(?:home|root|tmp|work|Users)/[a-z]",
 )
 
 every_module = pytest.mark.parametrize("path", MODULES, ids=[str(path.relative_to(SOURCE)) for path in MODULES])
