@@ -15,7 +15,7 @@ from cotdrift.event_study import ROUGH_PROMPTS, Cells, Grid, Onset, event_study,
 
 ADVISED_PROMPTS = 60
 """From this many prompts on, intervals hold what they promise whatever the values look like."""
-LARGEST_GEE = (2_000, 50_000)
+LARGEST_GEE = (200, 5_000)
 """Prompts and cells up to which working correlations are estimated; it takes seconds from there on, and changes little."""
 CONTRASTED = ("value", "low", "high", "traces", "prompts", "method")
 
