@@ -85,7 +85,7 @@ def ours(path: Path) -> int:
     from cotdrift.format import Reading
     from cotdrift.formats import identify
 
-    return sum(len(trace.reasoning.split(" ")) for trace in identify(path).read(path, Reading(), lambda _: None))
+    return sum(len(trace.reasoning) for trace in identify(path).read(path, Reading(), lambda _: None))
 
 
 def read_eval_log_samples(path: Path) -> int:
@@ -93,12 +93,12 @@ def read_eval_log_samples(path: Path) -> int:
     from inspect_ai import log
     from inspect_ai.model import ContentReasoning
 
-    words = 0
+    found = 0
     for sample in log.read_eval_log_samples(str(path)):
         for message in sample.messages:
             if message.role == "assistant" and isinstance(message.content, list):
-                words += sum(len(block.reasoning.split(" ")) for block in message.content if isinstance(block, ContentReasoning))
-    return words
+                found += sum(len(block.reasoning) for block in message.content if isinstance(block, ContentReasoning))
+    return found
 
 
 def reasoning(message: Any) -> str:
@@ -113,14 +113,14 @@ def messages_df(path: Path) -> int:
 
     columns = [*analysis.MessageColumns, analysis.MessageColumn("reasoning", path=reasoning)]
     frame = analysis.messages_df(str(path), columns=columns, filter=lambda message: message.role == "assistant", quiet=True)
-    return sum(len(text.split(" ")) for text in frame["reasoning"])
+    return sum(len(text) for text in frame["reasoning"])
 
 
 CONTENDERS = {"ours": ours, "read_eval_log_samples": read_eval_log_samples, "messages_df": messages_df}
 
 
 def one_pass(name: str, path: Path, warm: Path) -> None:
-    """Read the log once, when everything is imported, and print seconds, peak megabytes and words found."""
+    """Read the log once, when everything is imported, and print seconds, peak megabytes and characters found."""
     CONTENDERS[name](warm)
     before = time.perf_counter()
     found = CONTENDERS[name](path)
@@ -141,15 +141,15 @@ def main() -> None:
         [warm] = folder.glob("*.eval")
         seconds: dict[str, list[float]] = {name: [] for name in CONTENDERS}
         memory = dict.fromkeys(CONTENDERS, 0.0)
-        words: dict[str, int] = {}
+        read: dict[str, int] = {}
         for _ in range(asked.rounds):
             for name in CONTENDERS:
                 command = [sys.executable, "-P", __file__, "--pass", name, str(path), str(warm)]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
-                took, memory[name], words[name] = json.loads(done.stdout.splitlines()[-1])
+                took, memory[name], read[name] = json.loads(done.stdout.splitlines()[-1])
                 seconds[name].append(took)
-        if len(set(words.values())) > 1:
-            raise SystemExit(f"They did not read the same: {words}")
+        if len(set(read.values())) > 1:
+            raise SystemExit(f"They did not read the same: {read}")
         took = statistics.median(seconds["ours"])
         size = path.stat().st_size / 1e6
         for name in list(CONTENDERS)[1:]:
