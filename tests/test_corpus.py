@@ -70,6 +70,12 @@ def test_an_agent_s_turns_come_back(tmp_path: Path) -> None:
     assert [call.function for call in AGENT.actions] == ["bash"]
 
 
+def test_some_traces_are_asked_for_by_their_ids(tmp_path: Path) -> None:
+    corpus = Corpus(tmp_path / "corpus")
+    write(corpus, AGENT, *(Trace.example("hm", step=step) for step in (0, 100)))
+    assert list(corpus.traces(AGENT.transcript_id, "nope")) == [AGENT]
+
+
 def test_an_unknown_trace_is_named(tmp_path: Path) -> None:
     corpus = Corpus(tmp_path / "corpus")
     write(corpus, AGENT)

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from cotdrift.errors import UnknownName
@@ -129,7 +130,7 @@ class Corpus:
             shutil.rmtree(folder / left)
         return [checkpoint for checkpoint in checkpoints if lacks(folder / checkpoint.name, checkpoint)]
 
-    def scan(self, *, run: str | None = None) -> pl.LazyFrame:
+    def scan(self) -> pl.LazyFrame:
         """All traces, lazily, under the names of the words we use (`environment`, `prompt_id`, `rep`)."""
         files = self.files
         if not files:
@@ -140,16 +141,14 @@ class Corpus:
             by_schema[tuple(pq.read_schema(path).names)].append(path)
         parts = [pl.scan_parquet(paths, hive_partitioning=False) for paths in by_schema.values()]
         frame = parts[0] if len(parts) == 1 else pl.concat(parts, how="diagonal")
-        frame = frame.rename(SPOKEN)
-        return frame if run is None else frame.filter(pl.col("run") == run)
+        return frame.rename(SPOKEN)
 
     def traces(self, *ids: str) -> Iterator[Trace]:
         """Whole traces, all of them or those with these ids, in the corpus's order."""
         for path in self.files:
-            for batch in pq.ParquetFile(path).iter_batches(batch_size=ROWS_A_GROUP):
-                for row in batch.to_pylist():
-                    if not ids or row["transcript_id"] in ids:
-                        yield trace_of(row)
+            wanted = pq.ParquetFile(path).iter_batches(batch_size=ROWS_A_GROUP) if not ids else [_rows_with(path, ids)]
+            for rows in wanted:
+                yield from map(trace_of, rows.to_pylist())
 
     def trace(self, transcript_id: str) -> Trace:
         """The trace with this id."""
@@ -319,6 +318,11 @@ def _chat_message(message: Message, trace: Trace) -> dict[str, Any]:
     if message.tool_call_id is not None:
         said["tool_call_id"] = message.tool_call_id
     return said
+
+
+def _rows_with(path: Path, ids: tuple[str, ...]) -> pa.Table:
+    """The rows with these ids; what the file says of others is not decoded."""
+    return pl.scan_parquet(path).filter(pl.col("transcript_id").is_in(list(ids))).collect().to_arrow()
 
 
 def _message(said: dict[str, Any]) -> Message:

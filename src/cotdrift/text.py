@@ -115,11 +115,6 @@ def loops(words: Sequence[str]) -> list[tuple[int, int, int]]:
     return sorted(found)
 
 
-def is_solo(codepoint: int) -> bool:
-    """Whether this is a letter that is a word by itself."""
-    return any(first <= codepoint <= last for first, last in SOLO_BLOCKS) and chr(codepoint).isalpha()
-
-
 def folded(text: str, cased: bool = False) -> str:
     """The text with straight apostrophes, and in lower case unless `cased`, as words are written: as many characters as before."""
     if not cased:
