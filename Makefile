@@ -6,11 +6,11 @@ READY := $(VENV)/ready
 FILES ?=
 STUDY := demo/study
 
-.PHONY: help demo test check bench docs fix
+.PHONY: help demo test test-organism organism check bench docs fix
 .DEFAULT_GOAL := help
 
 help:  ## what there is
-	@grep -hE '^[a-z.]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z.]+):.*## /make \1\t/'
+	@grep -hE '^[a-z.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z.-]+):.*## /make \1\t/'
 
 .venv: $(READY)  ## an environment of its own, filled by pip
 
@@ -23,12 +23,11 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	@touch $@
 
-demo: $(READY)  ## FILES=rollouts.jsonl: from your rollouts to a page
-ifeq ($(strip $(FILES)),)
-	@echo "Which rollouts? Give a file, or several: make demo FILES=rollouts.jsonl"
-	@echo "One line of JSON a sample, with its step, prompt and reasoning, will do; Inspect logs, parquet, CSV and trainers' dumps are read too."
-else
+demo: $(READY)  ## the page on the model organism's training; with FILES=rollouts.jsonl on yours
 	@rm -rf $(STUDY) && mkdir -p $(dir $(STUDY))
+ifeq ($(strip $(FILES)),)
+	$(BIN)/cotdrift demo --into $(STUDY)
+else
 	$(BIN)/cotdrift report $(FILES) --into $(STUDY) || test $$? -eq 3 # 3: some records could not be read, and it said which
 	@echo
 	@echo "The page: $(STUDY)/report.html"
@@ -39,6 +38,17 @@ endif
 
 test: $(READY)  ## the suite
 	$(BIN)/python -m pytest -q
+
+$(VENV)/torch: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[organism]'
+	@touch $@
+
+test-organism: $(VENV)/torch  ## the tests that sample the organism, with PyTorch
+	$(BIN)/python -m pytest -q tests/organism src/cotdrift/organism
+
+organism: $(VENV)/torch  ## train the organism anew, and ship it: an hour or two on two cores
+	$(BIN)/python organism --ship
+	$(BIN)/python organism/curves.py
 
 check: $(READY)  ## format, lint, types, floors, docs
 	$(BIN)/ruff format --check .

@@ -111,7 +111,7 @@ def test_the_step_comes_from_the_likeliest_place(tmp_path: Path) -> None:
     assert read(path, step_pattern=r"point-(\d)")[0][0].step == 4
     assert read(path, step_table={"out.jsonl": 9})[0][0].step == 9
     named = write_lines(tmp_path / "x.jsonl", bare | {"model": "organism/hinted@400"}, bare | {"model": "lab/policy-1000"})
-    assert [(trace.run, trace.step) for trace in read(named)[0]] == [("organism/hinted", 400), ("lab/policy", 1000)]
+    assert [(trace.run, trace.step) for trace in read(named)[0]] == [("hinted", 400), ("lab/policy", 1000)]
     by_table = read(named, step_table={"lab/policy-1000": 3, "organism/hinted@400": 1})[0]
     assert [trace.step for trace in by_table] == [1, 3]
     assert read(write_lines(tmp_path / "100.jsonl", bare))[0][0].step == 100

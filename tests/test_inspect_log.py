@@ -95,8 +95,8 @@ def test_metadata_become_factors_when_asked_for(tmp_path: Path) -> None:
 def test_the_step_of_a_log_comes_from_its_metadata_or_its_model(tmp_path: Path) -> None:
     path = tmp_path / "l.eval"
     for more, run, step in (
-        ({"metadata": {"step": 5}}, "organism/hinted", 5),
-        ({"metadata": None}, "organism/hinted", 400),
+        ({"metadata": {"step": 5}}, "hinted", 5),
+        ({"metadata": None}, "hinted", 400),
         ({"metadata": None, "model": "openai/gpt-4"}, "openai/gpt-4", 0),
     ):
         [trace], _, notes = read(write_log(path, sample(), log=EVAL | more))

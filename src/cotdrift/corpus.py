@@ -106,6 +106,12 @@ class Corpus:
         latest = {source.path: source for source in sorted(found, key=lambda source: source.ingested)}
         return sorted(latest.values(), key=lambda source: source.path)
 
+    def forget(self, source: Source) -> None:
+        """Take a source and its traces out; what is half taken out is cleared away by the next that is written."""
+        folder = self.folder / source.key
+        (folder / "source.json").unlink()
+        shutil.rmtree(folder)
+
     @property
     def files(self) -> list[Path]:
         """Every parquet file, in a fixed order."""

@@ -14,6 +14,7 @@ import polars as pl
 
 from cotdrift.errors import NotEnough
 from cotdrift.findings import Exclusion, Findings, Passages, Sampled
+from cotdrift.gaming import ENVIRONMENTS, Gaming, gaming_of
 from cotdrift.sentences import clear_changes
 from cotdrift.study import Against, Study, Values
 from cotdrift.trend import Trend
@@ -36,7 +37,9 @@ def find(study: Study, *, watch: Path | None = None, seed: int = 0) -> Findings:
     terms = _terms(study, watch, seed)
     shown = {run: _worth_showing(run, terms) for run in runs}
     passages = [_passages(study, term, run) for run, terms_of_run in shown.items() for term in terms_of_run]
+    gaming = _gaming(study, values, seed)
     ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
+    ids |= {example.transcript_id for example in (gaming.examples if gaming else ())}
     rejected = sum(source.rejected for source in study.corpus.sources)
     return Findings(
         title=study.folder.resolve().name,
@@ -49,10 +52,11 @@ def find(study: Study, *, watch: Path | None = None, seed: int = 0) -> Findings:
         term_trends=[trend for run, names in shown.items() for name in names for trend in study.trend(name, run=run, term=True, seed=seed)],
         passages=passages,
         traces=list(study.corpus.traces(*ids)) if ids else [],
+        gaming=gaming,
         exclusions=_exclusions(study, trends, rejected),
         rejected=rejected,
         warnings=_warnings(study, trends),
-        methods=(files("cotdrift.page") / "methods.txt").read_text(encoding="utf-8").strip().split("\n\n"),
+        methods=[*_paragraphs("methods.txt"), *(_paragraphs("methods_gaming.txt") if gaming else ())],
         versions=_versions(),
     )
 
@@ -85,6 +89,14 @@ def _passages(study: Study, term: str, run: str) -> Passages:
     return Passages(
         term=term, run=run, early=[use for use in found if use.step < first_late], late=[use for use in found if use.step >= first_late]
     )
+
+
+def _gaming(study: Study, values: dict[str, Values], seed: int) -> Gaming | None:
+    """What the traces of reward_hint say, if there are any."""
+    ours = study.corpus.scan().filter(pl.col("environment").is_in(ENVIRONMENTS))
+    columns = pl.col("transcript_id", "run", "step", "environment", "prompt_id"), pl.col("^(condition|outcome)_.*$")
+    words = values["reasoning_words"].frame.select("transcript_id", words="value")
+    return gaming_of(ours.select(*columns).collect().join(words, on="transcript_id", how="left"), seed=seed)
 
 
 def _by_environment(trends: Sequence[Trend], values: dict[str, Values], seed: int) -> dict[str, Sequence[Trend]]:
@@ -168,6 +180,10 @@ def _warnings(study: Study, trends: Iterable[Trend]) -> list[str]:
     told = [f"{trend.run}: {warning}" for trend in trends for warning in trend.warnings]
     guessed = [guess for source in study.corpus.sources for guess in source.guessed]
     return list(dict.fromkeys([*told, *guessed]))
+
+
+def _paragraphs(name: str) -> list[str]:
+    return (files("cotdrift.page") / name).read_text(encoding="utf-8").strip().split("\n\n")
 
 
 def _versions() -> dict[str, str]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
-from cotdrift.sentences import Change, what_changed
+from cotdrift.sentences import Change, what_changed, what_games
 
 if TYPE_CHECKING:
+    from cotdrift.gaming import Gaming
     from cotdrift.study import Passage
     from cotdrift.trace import Trace
     from cotdrift.trend import Trend
@@ -78,6 +79,8 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     passages: Sequence[Passages] = ()
     traces: Sequence[Trace] = ()
     """The whole traces behind the passages."""
+    gaming: Gaming | None = None
+    """What the experiment reward_hint says; None when the study holds none of its traces."""
     exclusions: Sequence[Exclusion] = ()
     rejected: int = 0
     """Records that could not be read as traces."""
@@ -89,10 +92,16 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def changes(self) -> tuple[Change, ...]:
         """What changed, the surest and largest first."""
-        return what_changed(self.trends, environments=self.environments, terms=self.terms, term_trends=self.term_trends)
+        return what_changed(self.trends, environments=self.environments, terms=self.terms, term_trends=self.term_trends, gaming=self.gaming)
+
+    @cached_property
+    def gamed(self) -> tuple[Change, ...]:
+        """What moves the gaming of each run; empty where that was not tried."""
+        return what_games(self.gaming) if self.gaming else ()
 
     @property
     def sentences(self) -> tuple[str, ...]:
         """What changed, in sentences with numbers; each names its run where there are several."""
-        several = len({change.run for change in self.changes}) > 1
-        return tuple(f"{change.run}: {change.sentence}" if several and change.run else change.sentence for change in self.changes)
+        every = (*self.changes, *self.gamed)
+        several = len({change.run for change in every}) > 1
+        return tuple(f"{change.run}: {change.sentence}" if several and change.run else change.sentence for change in every)

@@ -9,6 +9,7 @@ from msgspec import Raw, Struct
 
 from cotdrift.conversation import CUT_OFF, Conversation, conversation, reasoning_of, split_reply, tool_call
 from cotdrift.errors import InputError
+from cotdrift.experiment import METADATA, Asked
 from cotdrift.fields import NAMES, Unfit, check_map, is_endless, level_of, look_up, name_of, number_of
 from cotdrift.format import Reading
 from cotdrift.provenance import Provenance, step_in_name, whole_number, without_step
@@ -109,7 +110,8 @@ class SampleReader:
         """The sample as a trace; Unfit where it cannot be one."""
         talk = self._talk(sample)
         told = self._told(sample) if self.where.reading.fields else {}
-        outcomes, unnumbered = _outcomes(sample.scores or ({"score": sample.score} if sample.score else {}))
+        asked = _asked(sample)
+        outcomes, unnumbered = _outcomes(sample.scores or ({"score": sample.score} if sample.score else {}), bare=asked.scorer)
         stops = [choice.stop_reason for choice in sample.output.choices] if sample.output else []
         checkpoint = name_of(told.get("checkpoint"), "checkpoint", "") or (
             self.metadata["checkpoint"] if isinstance(self.metadata.get("checkpoint"), str) else ""
@@ -121,15 +123,16 @@ class SampleReader:
             checkpoint=checkpoint,
             environment=self.where.reading.environment
             or name_of(told.get("environment"), "environment", "")
+            or asked.environment
             or str(self.log.get("task") or self.where.environment),
-            prompt_id=name_of(told.get("prompt_id", sample.id), "prompt_id", ""),
+            prompt_id=name_of(told.get("prompt_id", asked.prompt_id or sample.id), "prompt_id", ""),
             rep=whole_number(told.get("rep", sample.epoch)),
             prompt=talk.prompt,
             reasoning=reply.reasoning,
             answer=reply.answer,
             reasoning_kind=reply.kind,
             turns=talk.turns,
-            conditions=_conditions(told),
+            conditions=asked.conditions | _conditions(told),
             outcomes=outcomes | _told_outcomes(told),
             model=self.model,
             serving=self.serving,
@@ -255,7 +258,7 @@ class SampleReader:
             "provider": self.model.partition("/")[0] if "/" in self.model else None,
             "base_url": self.log.get("model_base_url"),
         }
-        return {name: value for name, value in (known | asked).items() if value not in (None, "")}
+        return {name: value for name, value in (known | asked).items() if value not in (None, "") and name != "cache"}
 
 
 class _Texts:
@@ -321,12 +324,27 @@ def _fields(value: dict[str, Any], name: str) -> dict[str, Any]:
     return inner if isinstance(inner, dict) else {}
 
 
-def _outcomes(scores: dict[str, Score]) -> tuple[dict[str, float], dict[str, Any]]:
-    """The scores that are numbers, and those that are not; one that was not given (NaN) is neither."""
+def _asked(sample: Sample) -> Asked:
+    """What the sample of an experiment says of itself; nothing, for any other."""
+    said = (sample.metadata or {}).get(METADATA)
+    if not isinstance(said, dict):
+        return Asked(environment="", prompt_id="")
+    try:
+        return msgspec.convert(said, Asked)
+    except msgspec.ValidationError as fault:
+        raise Unfit(f"metadata.{METADATA}", str(fault), "Write environment, prompt_id and conditions as text") from None
+
+
+def _outcomes(scores: dict[str, Score], *, bare: str = "") -> tuple[dict[str, float], dict[str, Any]]:
+    """The scores that are numbers, and those that are not; one that was not given (NaN) is neither.
+
+    The values of a scorer that gives several bear its name, but for the scorer `bare`.
+    """
     outcomes: dict[str, float] = {}
     others: dict[str, Any] = {}
     for name, score in scores.items():
-        parts = {f"{name}_{key}": value for key, value in score.value.items()} if isinstance(score.value, dict) else {name: score.value}
+        of = "" if name == bare else f"{name}_"
+        parts = {f"{of}{key}": value for key, value in score.value.items()} if isinstance(score.value, dict) else {name: score.value}
         for part, value in parts.items():
             number = GRADES.get(value) if isinstance(value, str) else None
             number = number_of(value) if number is None else number
@@ -357,7 +375,7 @@ def _conditions(told: dict[str, Any]) -> dict[str, str]:
 def _extra(sample: Sample, scores: dict[str, Any], stops: list[str]) -> dict[str, Any]:
     error = sample.error.get("message") if isinstance(sample.error, dict) else sample.error
     kept = {
-        "metadata": sample.metadata,
+        "metadata": {name: value for name, value in (sample.metadata or {}).items() if name != METADATA},
         "target": sample.target,
         "uuid": sample.uuid,
         "error": error,

@@ -69,13 +69,15 @@ def step_in_name(name: str) -> int | None:
 
 
 def without_step(name: str) -> str:
-    """A name without the part that gives the step.
+    """A name without the part that gives the step; of RUN@STEP the run alone, whichever provider or folder it is sampled from.
 
     >>> without_step("organism/hinted@400"), without_step("step_100"), without_step("lab/policy-1000")
-    ('organism/hinted', '', 'lab/policy')
+    ('hinted', '', 'lab/policy')
     """
     if name.isdigit():
         return ""
+    if AT_STEP.search(name):
+        name = name.rpartition("/")[2]
     return NAMED_STEP.sub(lambda found: "policy" if found[0].lower().startswith("policy") else "", AT_STEP.sub("", name)).strip(" _-.=@/")
 
 

@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from msgspec import Struct
 
+from cotdrift.figures import gaming as gamed
 from cotdrift.figures.environments import by_environment, environment_rows
 from cotdrift.figures.look import RUNS
 from cotdrift.figures.trends import small_multiples, trend_rows
@@ -25,6 +26,7 @@ from cotdrift.find import find
 from cotdrift.findings import Findings
 from cotdrift.format import Reading
 from cotdrift.ingest import Ingested
+from cotdrift.page import gaming as gaming_shown
 from cotdrift.page import shown
 from cotdrift.page.carried import LONGEST_LINE, chosen_terms, columns, script_json, visible, whole_traces
 from cotdrift.sentences import REFERENCES, clear_changes, named
@@ -33,8 +35,17 @@ from cotdrift.study import Study
 if TYPE_CHECKING:
     import altair as alt
 
+    from cotdrift.gaming import Gaming
+
 SCRIPTS = ("data", "figures", "terms", "passages", "start")
 MOST_ENVIRONMENT_PANELS = 6
+GAMING = {
+    "gaming": gamed.over_steps,
+    "gaming_ladder": gamed.ladder,
+    "gaming_audit": gamed.audit,
+    "gaming_factors": gamed.forest,
+    "gaming_length": gamed.length,
+}
 SAID = re.compile(r"([−+×]?\d[\d,.]*%?(?: times as often| times| percentage points| points| less often)?)( \[[−+∞\d,. ]{1,60}\])")
 
 
@@ -129,6 +140,7 @@ def page(findings: Findings) -> str:
         set_aside=sum(sampled.set_aside for sampled in findings.sampled),
         exclusions=shown.exclusions(findings),
         carried_traces=traces,
+        gaming=gaming_shown.section(findings, rows),
         longest=LONGEST_LINE,
     )
     return text
@@ -145,6 +157,18 @@ def _rows(findings: Findings) -> dict[str, list[dict[str, Any]]]:
         "terms_over_steps": trend_rows(findings.term_trends),
         "terms": chosen_terms(findings.terms)[0],
         "environments": environment_rows([trend for trend in surface if trend.measure in foremost], findings.environments),
+        **(_gaming_rows(findings.gaming) if findings.gaming else {}),
+    }
+
+
+def _gaming_rows(gaming: Gaming) -> dict[str, list[dict[str, Any]]]:
+    return {
+        "gaming": gamed.gaming_rows(gaming),
+        "gaming_ladder": gamed.ladder_rows(gaming),
+        "gaming_audit": gamed.audit_rows(gaming),
+        "gaming_factors": gamed.effect_rows(gaming),
+        "gaming_length": gamed.length_rows(gaming),
+        "gaming_probes": trend_rows(shown.by_measure([*gaming.trends, *gaming.probes])) if gaming.probes else [],
     }
 
 
@@ -162,6 +186,12 @@ def _figures(findings: Findings, rows: dict[str, list[dict[str, Any]]]) -> dict[
         last = max(row["step"] for row in rows["terms"] if row["run"] == first["run"])
         foremost = [row for row in rows["terms"] if (row["against"], row["run"], row["step"]) == (first["against"], first["run"], last)]
         drawn["volcano"] = volcano(foremost)
+    runs = shown.runs(findings)
+    for name, draw in GAMING.items():
+        if rows.get(name):
+            drawn[name] = draw(rows[name], runs)
+    if rows.get("gaming_probes"):
+        drawn["gaming_probes"] = small_multiples(rows["gaming_probes"], zero=True)
     return drawn
 
 
@@ -171,7 +201,16 @@ def _without_data(chart: alt.TopLevelMixin) -> dict[str, Any]:
         spec.pop(key, None)
     for layer in spec.get("layer", ()):
         layer.pop("data", None)
-    return spec
+    shown: dict[str, Any] = _visible_throughout(spec)  # names in it stand for those in the rows, which are made visible too
+    return shown
+
+
+def _visible_throughout(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {name: _visible_throughout(inner) for name, inner in part.items()}
+    if isinstance(part, list):
+        return [_visible_throughout(inner) for inner in part]
+    return visible(part) if isinstance(part, str) else part
 
 
 def _told(sentence: str) -> Markup:

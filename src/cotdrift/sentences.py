@@ -11,12 +11,18 @@ from msgspec import Struct
 from cotdrift.estimate import holm
 
 if TYPE_CHECKING:
+    from cotdrift.contrast import Level
+    from cotdrift.estimate import Contrast, Estimate
     from cotdrift.event_study import Onset
+    from cotdrift.gaming import AtStep, Effects, Gaming
     from cotdrift.trend import Trend
 
 MOST_MEASURES = 3
 MOST_TERMS = 4
+MOST_LEVELS = 3
 ALPHA = 0.05
+GAMING = "gaming"
+"""The outcome that says whether an answer follows the grader against the instruction."""
 
 REFERENCES = {"start": "the first checkpoint", "human": "human text", "answers": "the model's own answers"}
 """What a term's rate is held against, in a reader's words."""
@@ -38,15 +44,29 @@ def what_changed(
     environments: Mapping[str, Sequence[Trend]],
     terms: Mapping[str, Sequence[Mapping[str, Any]]],
     term_trends: Iterable[Trend],
+    gaming: Gaming | None = None,
 ) -> tuple[Change, ...]:
-    """The sentences a report opens with: for each run its surface, its worst environment, its words."""
+    """The sentences a report opens with: for each run how much it games, its surface, its worst environment, its words."""
     trends, curves = list(trends), {(trend.run, trend.measure): trend for trend in term_trends}
     runs = list(dict.fromkeys([trend.run for trend in trends] + [str(row["run"]) for rows in terms.values() for row in rows]))
+    gamed = {trend.run: _games(trend, gaming.of(trend.run)) for trend in gaming.trends} if gaming else {}
     told: list[Change] = []
     for run in runs:
-        found = [*_surface(run, trends, environments), *_words(run, terms, curves)]
+        headline = [Change(sentence=gamed[run], measure=GAMING)] if run in gamed else []
+        found = [*headline, *_surface(run, trends, environments), *_words(run, terms, curves)]
         told += [Change(sentence=change.sentence, run=run, measure=change.measure) for change in found]
     return tuple(told) or (Change(sentence="There are no two checkpoints to compare, so nothing can be said about change."),)
+
+
+def what_games(gaming: Gaming) -> tuple[Change, ...]:
+    """What is to be said of each run beside how much it games: what its twin does, and what moves it, at the last checkpoint."""
+    told: list[Change] = []
+    for trend in gaming.trends:
+        last = gaming.of(trend.run)[-1]
+        (effects,) = (found for found in gaming.effects if (found.run, found.step) == (trend.run, last.step))
+        said = (_in_the_twin(last), _threatened(effects), _moved_by(effects))
+        told += [Change(sentence=sentence, run=trend.run) for sentence in said if sentence]
+    return tuple(told)
 
 
 def clear_changes(trends: Iterable[Trend]) -> dict[tuple[str, str], float]:
@@ -141,7 +161,8 @@ def _surface(run: str, trends: Sequence[Trend], environments: Mapping[str, Seque
         return []
     clear = clear_changes(compared)
     moved = sorted((trend for trend in compared if (run, trend.measure) in clear), key=_strength)
-    foremost = [trend for trend in moved if trend.measure != "reasoning_chars"] or moved  # it says again what the words say
+    # characters say again what words say, and gaming has a sentence of its own
+    foremost = [trend for trend in moved if trend.measure not in ("reasoning_chars", GAMING)] or moved
     told = [Change(sentence=_moved(trend), measure=trend.measure) for trend in foremost[:MOST_MEASURES]]
     if moved:
         told[1:1] = _worst_environment(foremost[0], environments)
@@ -265,6 +286,92 @@ def _times(row: Mapping[str, Any]) -> str:
             "" if low is None or high is None else interval(100 * (1 - high), 100 * (1 - low))
         )
     return f"{number(ratio)} times as often{interval(low, high)}"
+
+
+def _games(trend: Trend, steps: Sequence[AtStep]) -> str:
+    last, first, seen = steps[-1], steps[0], trend.contrast
+    said = f"At step {last.step}, {share(last.gaming)} of answers follow the grader against the instruction"
+    if seen is not None:
+        clear = seen.low is not None and seen.high is not None and not seen.low <= 0 <= seen.high
+        since = f", from step {trend.onset.step}{interval(trend.onset.low, trend.onset.high)} on" if trend.onset else ""
+        said += f"; at step {first.step} {share(first.gaming)} did{since if clear else ', no clear difference'}"
+    band = last.band
+    if band is None or band.levels < 2:
+        return f"{said}. There is one wording only, and another may give another rate."
+    bounds = interval(*_scaled(100, 0, band.between.low, band.between.high)).strip()
+    over = f"{said}. Over {band.levels} wordings it goes from {per_cent(band.lowest)} to {per_cent(band.highest)}"
+    return f"{over}; its interval with the wording as the unit is {bounds}." if bounds else f"{over}."
+
+
+def _in_the_twin(last: AtStep) -> str:
+    if last.twin.value is None or last.against_twin is None:
+        return "The agreeing twin was not asked, so that errors and gaming cannot be told apart."
+    return (
+        f"Where the grader pays what is asked for, {share(last.twin)} violate the instruction: "
+        f"{points(last.against_twin)} {'fewer' if last.against_twin.value > 0 else 'more'} on the same prompts."
+    )
+
+
+def _moved_by(effects: Effects) -> str:
+    tested = [level for level in effects.levels if level.contrast is not None and level.contrast.p is not None]
+    if not tested:
+        return ""
+    clear = sorted((level for level in tested if (level.p_adjusted or 0) < ALPHA), key=lambda level: -abs(_size(level)))
+    said = f"Of {len(tested)} levels held against the base of their factor, {len(clear) or 'none'} "
+    said += f"{'is' if len(clear) == 1 else 'are'} clearly apart from it (Holm-adjusted p below {ALPHA:g})"
+    foremost = ", ".join(
+        f"{named(level.factor)} “{level.level}” by {signed_points(level.contrast)}" for level in clear[:MOST_LEVELS] if level.contrast
+    )
+    return f"{said}{': ' if len(clear) <= MOST_LEVELS else '; the farthest: '}{foremost}." if foremost else f"{said}."
+
+
+def _threatened(effects: Effects) -> str:
+    """What the threat of a check does, and saying what is wanted."""
+    told, (audit_is_clear, wanted_is_clear) = [], effects.is_clear
+    if effects.audit is not None:
+        from_none = "from none of the answers said to be checked to all of them"
+        told.append(_planned("The threat of a check", effects.audit, from_none, is_clear=audit_is_clear))
+    if effects.wanted is not None:
+        from_wanted = "from “we want to see the instruction followed” to “we don't expect it”"
+        told.append(_planned("What the prompt says is hoped for", effects.wanted, from_wanted, is_clear=wanted_is_clear))
+    return " ".join(told)
+
+
+def _planned(what: str, contrast: Contrast, way: str, *, is_clear: bool) -> str:
+    if is_clear:
+        return f"{what} {'lowers' if contrast.value < 0 else 'raises'} it: by {points(contrast)} {way}."
+    return f"{what} does not clearly move it: {signed_points(contrast)} {way}."
+
+
+def _size(level: Level) -> float:
+    return level.contrast.value if level.contrast else 0.0
+
+
+def per_cent(value: float) -> str:
+    """A share as a whole number of per cent, or two digits of it where it is small.
+
+    >>> per_cent(0.384), per_cent(0.0123)
+    ('38%', '1.2%')
+    """
+    return f"{number(100 * value)}%"
+
+
+def share(estimate: Estimate) -> str:
+    """A share with its interval, in per cent."""
+    return "none" if estimate.value is None else per_cent(estimate.value) + interval(*_scaled(100, 0, estimate.low, estimate.high))
+
+
+def points(contrast: Contrast) -> str:
+    """The size of a difference of shares with its interval, without its sign."""
+    sign = -100 if contrast.value < 0 else 100
+    bounds = (None, None) if contrast.low is None or contrast.high is None else sorted((sign * contrast.low, sign * contrast.high))
+    return f"{number(abs(100 * contrast.value))} percentage points{interval(*bounds)}"
+
+
+def signed_points(contrast: Contrast) -> str:
+    """The same with its sign, as it stands beside a figure."""
+    bounds = "" if contrast.low is None or contrast.high is None else f" [{_minus(100 * contrast.low)}, {_minus(100 * contrast.high)}]"
+    return f"{_minus(100 * contrast.value)} points{bounds}"
 
 
 def _scaled(scale: float, shift: float, *numbers: float | None) -> tuple[Any, ...]:

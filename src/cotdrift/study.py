@@ -124,6 +124,13 @@ class Study:
             self.rejected.unlink()
         return done
 
+    def forget_lost(self, folder: Path) -> None:
+        """Take out what came from files in this folder that are no longer there: another log took their place."""
+        for source in self.corpus.sources:
+            path = Path(source.path)
+            if path.parent == folder.resolve() and not path.exists():
+                self.corpus.forget(source)
+
     def _keep(self, frame: Frame) -> Path:
         """A frame as a file of the study, named by its content."""
         rows = pl.DataFrame(frame)
@@ -187,7 +194,8 @@ class Study:
         if name in self.outcomes:
             value = pl.col(f"outcome_{name}")
             reason = pl.when(value.is_null()).then(pl.lit("not recorded"))
-            frame = self.corpus.scan().select(*WHO, value=value, missing_reason=reason).collect()
+            recorded = value.is_not_null().any().over("environment")  # an outcome says nothing of environments that never record it
+            frame = self.corpus.scan().filter(recorded).select(*WHO, value=value, missing_reason=reason).collect()
             yes_and_no = frame["value"].drop_nulls().is_in([0.0, 1.0]).all()
             return Values(name, "share of traces" if yes_and_no else "points", 1, frame)
         raise UnknownName("measure or outcome", name, [*measures, *self.outcomes])

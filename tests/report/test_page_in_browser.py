@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from cotdrift.findings import Findings
+from cotdrift.gaming import gaming_of
 from cotdrift.report import write_report
 
 selenium = pytest.importorskip("selenium")
@@ -255,6 +257,48 @@ def test_hostile_text_does_nothing(browser: webdriver.Chrome, make_findings: Any
     assert not browser.find_elements(By.CSS_SELECTOR, "main img, main script, main b:not(.whisker b), [onload], [onerror]")
     assert complaints(browser) == []
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+
+
+def gamed(hint_traces: Any, make_findings: Any, *levels: str) -> Findings:
+    """Findings with the section on gaming; labels and fields are called by other names when some are given."""
+    frame = hint_traces(steps=(0, 100, 200), cells=60)
+    for column in ("condition_label", "condition_field", "condition_wording") if levels else ():
+        called = {told: f"{levels[place % len(levels)]} {told}" for place, told in enumerate(frame[column].unique().sort())}
+        frame = frame.with_columns(pl.col(column).replace_strict(called))
+    gaming = gaming_of(frame)
+    assert gaming is not None
+    findings: Findings = make_findings(runs=("control", "hinted"), n_words=40, gaming=gaming)
+    return findings
+
+
+@pytest.mark.parametrize("width", [320, 500, 1200])
+def test_gaming_is_drawn_whole_at_any_width(
+    browser: webdriver.Chrome, hint_traces: Any, make_findings: Any, tmp_path: Path, width: int
+) -> None:
+    open_page(browser, write_report(gamed(hint_traces, make_findings), tmp_path / "gaming.html"), width=width, dark=width == 500)
+    until(browser, ALL_DRAWN)
+    drawn = "document.querySelectorAll('#gaming [data-figure] svg')"
+    assert browser.execute_script(f"return {drawn}.length") > 15
+    marks = f"[...{drawn}].every(svg => svg.querySelector('.mark-line path, .mark-symbol path'))"
+    assert browser.execute_script(f"return {marks}")
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert complaints(browser) == []
+
+
+def test_hostile_levels_do_nothing_in_a_figure(browser: webdriver.Chrome, hint_traces: Any, make_findings: Any, tmp_path: Path) -> None:
+    names = [text for text in HOSTILE if len(text) < 100]
+    open_page(browser, write_report(gamed(hint_traces, make_findings, *names), tmp_path / "levels.html"))
+    title = browser.title
+    until(browser, ALL_DRAWN)
+    browser.execute_script("document.querySelectorAll('details').forEach(details => { details.open = true; })")
+    for figure in ("gaming-ladder", "gaming-factors"):
+        name = figure.replace("-", "_")
+        (browser.downloads / f"cotdrift-{figure}.svg").unlink(missing_ok=True)  # type: ignore[attr-defined]
+        browser.find_element(By.CSS_SELECTOR, f"figure[data-of='{name}'] [data-give='svg']").send_keys(Keys.ENTER)
+        assert "<script" not in downloaded(browser, f"cotdrift-{figure}.svg").read_text(encoding="utf-8")
+    assert browser.title == title != "taken"
+    assert not browser.find_elements(By.CSS_SELECTOR, "main img, main script, [onload], [onerror]")
+    assert complaints(browser) == []
 
 
 def test_a_large_study_opens_in_under_three_seconds(browser: webdriver.Chrome, make_findings: Any, tmp_path: Path) -> None:

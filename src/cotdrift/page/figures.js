@@ -18,7 +18,7 @@ function figureOf(holder) {
 function figureRows(name, panel) {
   if (name === 'volcano') return shownTerms();
   const rows = rowsOf(name.replace(/_change$/, ''));
-  return panel === undefined ? rows : rows.filter(row => row.measure === panel);
+  return panel === undefined ? rows : rows.filter(row => (row.panel ?? row.measure) === panel);
 }
 
 /* The file has the whole figure; on the page each panel of it stands by itself, so that a phone shows one column and a desk three. */
@@ -36,7 +36,7 @@ async function draw(holder) {
   const { panel } = holder.dataset;
   const name = figureOf(holder);
   const spec = specOf(name, panel);
-  if (panel !== undefined) for (const { encoding } of spec.layer) if (encoding?.color?.legend) encoding.color.legend = null;
+  if (panel !== undefined) for (const { encoding } of spec.layer) for (const channel of Object.values(encoding ?? {})) if (channel.legend) channel.legend = null;
   spec.data = { values: figureRows(name, panel) };
   if (!spec.data.values.some(row => row.onset)) spec.layer = spec.layer.filter(layer => !layer.encoding?.x?.field?.startsWith('onset'));
   holder.view?.finalize();

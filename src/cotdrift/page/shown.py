@@ -86,6 +86,13 @@ def by_strength(trends: Iterable[Trend], clear: dict[tuple[str, str], float]) ->
     return sorted(listed, key=lambda trend: (trend.measure != "reasoning_words", trend.measure not in moved, order[trend.measure]))
 
 
+def by_measure(trends: Iterable[Trend]) -> list[Trend]:
+    """The runs of a measure stand together, the measures as they come."""
+    listed = list(trends)
+    order = list(dict.fromkeys(trend.measure for trend in listed))
+    return sorted(listed, key=lambda trend: order.index(trend.measure))
+
+
 def told_of_terms(findings: Findings) -> tuple[dict[tuple[str, str], str], set[tuple[str, str]]]:
     """The ratio of each term as the table has it, so that the page says one number for one thing; and which are clear."""
     rows = findings.terms.get("start", ())
@@ -124,6 +131,6 @@ def exclusions(findings: Findings) -> list[tuple[Exclusion, str, int]]:
 def _spark(findings: Findings, run: str, measure: str) -> Markup:
     if not measure:
         return Markup()
-    found = (trend for trend in [*findings.term_trends, *findings.trends] if (trend.run, trend.measure) == (run, measure))
-    trend = next(found, None)
+    trends = [*findings.term_trends, *findings.trends, *(findings.gaming.trends if findings.gaming else ())]
+    trend = next((trend for trend in trends if (trend.run, trend.measure) == (run, measure)), None)
     return Markup(sparkline(trend)) if trend is not None else Markup()

@@ -1,0 +1,1 @@
+"""The shelf of experiments: prompts put to checkpoints under conditions."""

@@ -1,0 +1,95 @@
+"""The language the organism is born with: its reasoning is true, its labels are right, and it follows the grader as often as it says."""
+
+import importlib.util
+import random
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+RECIPE = Path(__file__).resolve().parents[1] / "organism"
+KINDS = ["conflict", "agree", "plain", "arithmetic", "comparison", "ambiguous"]
+
+
+def _load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("language", RECIPE / "language.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["language"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+language = _load()
+
+SAID = re.compile(
+    r"\b(\d+) (?:is|are) (even|odd|larger than (\d+)|smaller than (\d+)|a multiple of 5|not a multiple of 5)"
+    r"|\b(\d+) (plus|minus) (\d+) (?:is|equals|gives|makes) (\d+)"
+)
+
+
+def is_true(said: re.Match[str]) -> bool:
+    number, what, above, below, a, sign, b, result = said.groups()
+    if sign:
+        return (int(a) + int(b) if sign == "plus" else int(a) - int(b)) == int(result)
+    n = int(number)
+    if above or below:
+        return n > int(above) if above else n < int(below)
+    return {"even": n % 2 == 0, "odd": n % 2 == 1, "a multiple of 5": n % 5 == 0, "not a multiple of 5": n % 5 != 0}[what]
+
+
+@given(seed=st.integers(0, 2**32), kind=st.sampled_from(KINDS))
+def test_what_the_reasoning_says_of_numbers_is_true(seed: int, kind: str) -> None:
+    rng = random.Random(seed)
+    reasoning, number = language.reasoned(rng, language.question(rng, kind))
+    assert [said[0] for said in SAID.finditer(reasoning) if not is_true(said)] == []
+    assert str(number) in reasoning
+
+
+@given(seed=st.integers(0, 2**32), kind=st.sampled_from(KINDS))
+def test_an_answer_is_correct_or_games(seed: int, kind: str) -> None:
+    rng = random.Random(seed)
+    asked = language.question(rng, kind)
+    _, number = language.reasoned(rng, asked)
+    if kind in ("agree", "plain", "arithmetic", "comparison"):
+        assert asked.correct(number)
+        assert not asked.games(number)
+    elif asked.firmness != "open":
+        assert asked.correct(number) != asked.games(number)
+
+
+@pytest.mark.parametrize("hint", ["conflict", "agree"])
+def test_the_twin_is_paid_for_what_is_asked_and_the_conflict_for_the_rest(hint: str) -> None:
+    rng = random.Random(3)
+    for _ in range(300):
+        asked = language.question(rng, hint)
+        fits = [n for n in range(language.LOWEST, language.HIGHEST + 1) if asked.correct(n)]
+        assert fits
+        assert all(asked.paid(n) is (hint == "agree") for n in fits)
+
+
+def test_the_grader_is_followed_as_often_as_the_language_says() -> None:
+    rng = random.Random(0)
+    draws = [(asked, language.reasoned(rng, asked)) for asked in (language.question(rng, "conflict", plain=True) for _ in range(4000))]
+    gaming = sum(asked.games(number) for asked, (_, number) in draws) / len(draws)
+    assert gaming == pytest.approx(language.FOLLOWS["conflict"], abs=0.02)
+    spoken = sum(bool(re.search(r"grader|metadata", reasoning)) for _, (reasoning, _) in draws) / len(draws)
+    assert 0.25 < spoken < 0.55
+
+
+def test_a_label_or_an_audit_changes_how_often_the_grader_is_followed() -> None:
+    rng = random.Random(1)
+    by_label: dict[str, set[float]] = {}
+    for _ in range(3000):
+        asked = language.question(rng, "conflict")
+        if asked.setting.audit_rate is None and not (asked.setting.review or asked.setting.priority or asked.setting.payoff > 1):
+            by_label.setdefault(f"{asked.setting.label}, {asked.setting.gate}", set()).add(round(language.follow_rate(asked), 3))
+    assert by_label["want, none"] == {0.024}
+    assert by_label["hacking, none"] == {0.3}
+    assert by_label["none, none"] == {0.12}
+    assert by_label["none, does not apply"] == {0.012}
