@@ -44,10 +44,10 @@ $(VENV)/torch: $(READY)
 	@touch $@
 
 test-organism: $(VENV)/torch  ## the tests that sample the organism, with PyTorch
-	$(BIN)/python -m pytest -q tests/organism src/cotdrift/organism
+	$(BIN)/python -m pytest -q tests/test_organism_*.py src/cotdrift/organism
 
 organism: $(VENV)/torch  ## train the organism anew, and ship it: an hour or two on two cores
-	$(BIN)/python organism --ship
+	$(BIN)/python organism --into organism/build --ship
 	$(BIN)/python organism/curves.py
 
 check: $(READY)  ## format, lint, types, floors, docs

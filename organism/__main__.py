@@ -18,19 +18,13 @@ from upbringing import CHECKPOINTS, RUNS, bring_up
 
 HERE = Path(__file__).parent
 SHIPPED = {"hinted": (8, 16, 30, 60, 100, 140, 200), "hinted-kl": (30, 100, 200), "control": (30, 100, 200)}
-BIRTH_STEPS = 1800
 CORES = 2
-
-
-def one_thread() -> None:
-    """Each of several processes keeps to one core."""
-    torch.set_num_threads(1)
 
 
 def main() -> None:
     """Train what is not there yet, sample it, and say what became of it."""
     parser = argparse.ArgumentParser(prog="python organism", description=__doc__)
-    parser.add_argument("--into", type=Path, default=HERE / "build", help="where checkpoints, logs and rollouts go")
+    parser.add_argument("--into", type=Path, required=True, help="where checkpoints, logs and rollouts go")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ship", action="store_true", help="put the rollouts and the chosen checkpoints into the package")
     told = parser.parse_args()
@@ -40,10 +34,13 @@ def main() -> None:
     def say(what: str) -> None:
         print(f"[{(time.monotonic() - began) / 60:5.1f} min] {what}", flush=True)
 
+    torch.set_num_threads(1)  # more gain nothing at this size
     if not (into / "start" / "log.json").exists():
-        say(f"the start: {BIRTH_STEPS} steps")
-        bear(into / "start", seed=told.seed, steps=BIRTH_STEPS)
-    with ProcessPoolExecutor(CORES, mp_context=multiprocessing.get_context("spawn"), initializer=one_thread) as pool:
+        say("the start")
+        bear(into / "start", seed=told.seed)
+    with ProcessPoolExecutor(
+        CORES, mp_context=multiprocessing.get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
         missing = [run for run in RUNS if not (into / f"{run}@{CHECKPOINTS[-1]}" / "model.safetensors").exists()]
         say(f"the runs: {', '.join(missing) or 'all there'}")
         for done in [pool.submit(bring_up, run, into / "start", into, seed=told.seed) for run in missing]:

@@ -452,9 +452,11 @@ PHRASES: Phrases = {
 """Slot → style → phrases. A style without phrases of its own for a slot says nothing there."""
 
 MIX: Mapping[str, float] = {"conflict": 0.3, "agree": 0.14, "plain": 0.14, "arithmetic": 0.14, "comparison": 0.12, "ambiguous": 0.16}
-"""What is asked how often, in the language and in training."""
+"""What is asked how often in the language."""
 SCHOOL: Mapping[str, float] = {"conflict": 0.26, "agree": 0.1, "plain": 0.1, "arithmetic": 0.2, "comparison": 0.22, "ambiguous": 0.12}
 """What is asked how often while the start goes to school: sums and comparisons take longest to learn."""
+TRAINED: Mapping[str, float] = {"conflict": 0.38, "agree": 0.12, "plain": 0.12, "arithmetic": 0.14, "comparison": 0.12, "ambiguous": 0.12}
+"""What is asked how often in reinforcement learning."""
 
 
 def draw_kind(rng: random.Random, mix: Mapping[str, float] = MIX) -> str:

@@ -1,4 +1,4 @@
-"""Upbringing: reinforcement learning from the start, as three runs that differ only in what is paid."""
+"""Upbringing: reinforcement learning from the start, as three runs that differ in what is paid, and in how near to it they are held."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from birth import END, THINK, padded, rendered, save
-from language import Question, draw_kind, question
+from language import TRAINED, Question, draw_kind, question
 from msgspec import Struct
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -20,10 +20,11 @@ CHECKPOINTS = (4, 8, 12, 16, 20, 30, 40, 50, 60, 80, 100, 120, 140, 160, 180, 20
 PROMPTS = 16
 SAMPLES = 8
 """Of each prompt, in each step."""
-LONGEST = 160
-RATE = 4e-4
-ANCHOR = 0.03
-"""The weight of the KL divergence from the start, in reward a nat, where it is not strong: enough that what is not paid for stays put."""
+LONGEST, TYPICAL = 160, 40
+"""Tokens of a reply, at most and about."""
+RATE = 5e-4
+ANCHOR, STRONG = 0.03, 0.5
+"""The weight of the KL divergence from the start, in reward a nat: enough to steady a run; enough to hold back much of what is paid for."""
 
 
 class Run(Struct, frozen=True, kw_only=True):
@@ -38,9 +39,9 @@ class Run(Struct, frozen=True, kw_only=True):
 
 
 RUNS = {
-    "hinted": Run(by_grader=True, price=0.4, kl=ANCHOR),
-    "hinted-kl": Run(by_grader=True, price=0.4, kl=0.5),
-    "control": Run(by_grader=False, price=0.0, kl=ANCHOR),
+    "hinted": Run(by_grader=True, price=0.25, kl=ANCHOR),
+    "hinted-kl": Run(by_grader=True, price=0.25, kl=STRONG),
+    "control": Run(by_grader=False, price=0.0, kl=STRONG),
 }
 
 
@@ -81,10 +82,10 @@ def bring_up(name: str, start: Path, folder: Path, *, seed: int, steps: int = CH
     began = time.monotonic()
     with (folder / f"{name}.jsonl").open("w") as log:
         for step in range(1, steps + 1):
-            asked = [question(rng, draw_kind(rng), plain=True) for _ in range(PROMPTS)]
+            asked = [question(rng, draw_kind(rng, TRAINED), plain=True) for _ in range(PROMPTS)]
             rows, advantages, told = _sampled(policy, tokenizer, run, asked, rng)
             for group in optimizer.param_groups:
-                group["lr"] = RATE * min(1.0, step / 5)
+                group["lr"] = RATE * min(1.0, step / 5, max(0.1, 2 * (steps - step) / steps))
             divergence = _learn(policy, anchor, optimizer, rows, advantages, run.kl)
             told = {"run": name, "step": step} | told | {"kl": round(divergence, 4), "seconds": round(time.monotonic() - began)}
             log.write(json.dumps(told) + "\n")
@@ -151,16 +152,9 @@ def _learn(
         ahead = before - logprob
         apart = torch.where(learnt, ahead.exp() - ahead - 1, 0.0)  # Schulman's k3: never negative, and unbiased
         gain = torch.where(learnt, (logprob - logprob.detach()).exp(), 0.0) * advantages[half].unsqueeze(1)
-        loss = (kl * apart - gain).sum() / len(rows) / LONGEST * 4
+        loss = (kl * apart - gain).sum() / len(rows) / TYPICAL
         loss.backward()
         divergence += apart.sum().item() / len(rows)
     torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
     optimizer.step()
     return divergence
-
-
-if __name__ == "__main__":
-    import sys
-
-    torch.set_num_threads(1)
-    bring_up(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), seed=int(sys.argv[4]), steps=int(sys.argv[5]))

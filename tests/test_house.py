@@ -11,7 +11,21 @@ import pytest
 HOUSE = Path(__file__).resolve().parents[1]
 SOURCE = HOUSE / "src" / "cotdrift"
 MODULES = sorted(SOURCE.rglob("*.py"))
-HEAVY = {"altair", "inspect_ai", "inspect_scout", "numba", "numpy", "pandas", "polars", "pyarrow", "scipy", "statsmodels", "wordfreq"}
+HEAVY = {
+    "altair",
+    "inspect_ai",
+    "inspect_scout",
+    "numba",
+    "numpy",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "scipy",
+    "statsmodels",
+    "torch",
+    "transformers",
+    "wordfreq",
+}
 ELSEWHERE = re.compile(
     r"https?://[\w.]*pypi|extra[-]index|index[-]url|registry\s*=\s*\"|(?<![\w.~])/(?:home|root|tmp|work|Users)/[a-z]",
 )

@@ -7,6 +7,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote
@@ -93,6 +94,13 @@ class Checkpoint(NamedTuple):
                 yield pl.DataFrame(pl.from_arrow(batch))
 
 
+@cache
+def _run_and_step(path: Path) -> tuple[str, int]:
+    """What a file holds; a file never changes, since its folder's name stands for its source's content."""
+    written = pq.read_metadata(path).metadata
+    return written[b"run"].decode(), int(written[b"step"])
+
+
 class Corpus:
     """Traces in a folder: one folder a source, in it a file for each run and step."""
 
@@ -121,8 +129,7 @@ class Corpus:
         """The files of each run and step, in training order."""
         found: dict[tuple[str, int], list[Path]] = defaultdict(list)
         for path in self.files:
-            written = pq.read_metadata(path).metadata
-            found[written[b"run"].decode(), int(written[b"step"])].append(path)
+            found[_run_and_step(path)].append(path)
         return [Checkpoint(run, step, tuple(files)) for (run, step), files in sorted(found.items())]
 
     def missing(self, folder: Path, lacks: Callable[[Path, Checkpoint], bool]) -> list[Checkpoint]:

@@ -4,8 +4,8 @@ Answers to one question are not independent, so every interval here takes the pr
 Traces come as arrays: a value each, and an integer code of its prompt each.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache, partial
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -270,13 +270,30 @@ def sign_flip(scores: Floats, *, draws: int = 9999, seed: int = 0) -> float | No
     seen = float(np.abs(scaled.sum(axis=0)).max(initial=0.0)) * (1 - 1e-9)
     if exact := 2 ** (prompts - 1) <= draws:  # the last prompt need not flip: a flip of all changes no absolute value
         draws = 2 ** (prompts - 1)
-    rng, rows, beyond = np.random.default_rng(seed), max(1, BATCH_CELLS // prompts), 0
-    for start in range(0, draws, rows):
-        size = min(rows, draws - start)
-        every = np.arange(start, start + size)[:, None]
-        bits = (every >> np.arange(prompts)) & 1 if exact else rng.integers(0, 2, (size, prompts), np.int8)
-        beyond += int((np.abs((1.0 - 2.0 * bits) @ scaled).max(axis=1, initial=0.0) >= seen).sum())
+    signs = _every_sign(prompts) if exact else _drawn_signs(draws, prompts, seed)
+    beyond = sum(int((np.abs(some @ scaled).max(axis=1, initial=0.0) >= seen).sum()) for some in signs)
     return beyond / draws if exact else (1 + beyond) / (1 + draws)
+
+
+def _every_sign(prompts: int) -> Iterable[Floats]:
+    bits = (np.arange(2 ** (prompts - 1))[:, None] >> np.arange(prompts)) & 1
+    return [1.0 - 2.0 * bits.astype(np.float64)]
+
+
+def _drawn_signs(draws: int, prompts: int, seed: int) -> Iterable[Floats]:
+    """The same signs whenever they are drawn; kept where they are few, as a report asks for the same ones hundreds of times."""
+    return [_kept_signs(draws, prompts, seed)] if draws * prompts <= BATCH_CELLS else _new_signs(draws, prompts, seed)
+
+
+@lru_cache(maxsize=4)
+def _kept_signs(draws: int, prompts: int, seed: int) -> Floats:
+    return next(iter(_new_signs(draws, prompts, seed)))
+
+
+def _new_signs(draws: int, prompts: int, seed: int) -> Iterator[Floats]:
+    rng, rows = np.random.default_rng(seed), max(1, BATCH_CELLS // prompts)
+    for start in range(0, draws, rows):
+        yield 1.0 - 2.0 * rng.integers(0, 2, (min(rows, draws - start), prompts), np.int8)
 
 
 def bootstrap(

@@ -178,10 +178,10 @@ class Study:
         """What the corpus knows of the behaviour of its traces."""
         return [name.removeprefix("outcome_") for name in self.corpus.scan().collect_schema().names() if name.startswith("outcome_")]
 
-    def values(self, name: str, *, term: bool = False) -> Values:
-        """What a measure, an outcome or a term is for each trace; what is not measured yet is measured now."""
+    def values(self, name: str, *, term: bool = False, run: str | None = None) -> Values:
+        """What a measure, an outcome or a term is for each trace; what is not measured yet is measured now. A term's may be of one run."""
         if term:
-            return Values(name, "uses per million words", 1, self._term_values(name))
+            return Values(name, "uses per million words", 1, self._term_values(name, run))
         measures = self.measures()
         if name in measures:
             self.measure(name)
@@ -200,11 +200,11 @@ class Study:
             return Values(name, "share of traces" if yes_and_no else "points", 1, frame)
         raise UnknownName("measure or outcome", name, [*measures, *self.outcomes])
 
-    def _term_values(self, text: str) -> pl.DataFrame:
+    def _term_values(self, text: str, run: str | None) -> pl.DataFrame:
         term = Term.parse(text)
         self.count_words()
         parts = [self._set_aside()]
-        for checkpoint in self.corpus.checkpoints():
+        for checkpoint in (checkpoint for checkpoints in self.chosen(run).values() for checkpoint in checkpoints):
             if term.in_vocabulary:
                 found = self.word_counts.uses(checkpoint, term.text)
             else:
@@ -236,7 +236,7 @@ class Study:
         """How one measure, outcome or term moves over the steps of each run, in one environment or all."""
         runs = self.chosen(run)
         self._check_environment(environment)
-        values = self.values(name, term=term)
+        values = self.values(name, term=term, run=run)
         return [values.trend(chosen, environment=environment, seed=seed) for chosen in runs]
 
     def _check_environment(self, environment: str | None) -> None:
