@@ -33,8 +33,8 @@ def draw(log: Path, picture: Path) -> None:
             x=alt.X("step:Q", title="step"),
             color=alt.Color("run:N", title=None, scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))),
         )
-        points = base.mark_circle(size=8, opacity=0.25).encode(y=alt.Y("value:Q", title=None))
-        panels.append((points + base.mark_line(strokeWidth=2).encode(y="mean:Q")).properties(title=title, width=260, height=150))
+        single = base.mark_line(strokeWidth=0.6, opacity=0.35).encode(y=alt.Y("value:Q", title=None))
+        panels.append((single + base.mark_line(strokeWidth=2).encode(y="mean:Q")).properties(title=title, width=260, height=150))
     alt.concat(*panels, columns=3).configure_view(stroke=None).configure_axis(grid=False).save(picture)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +53,8 @@ def what_changed(
     told: list[Change] = []
     for run in runs:
         headline = [Change(sentence=gamed[run], measure=GAMING)] if run in gamed else []
-        found = [*headline, *_surface(run, trends, environments), *_words(run, terms, curves)]
+        apart = {"reasoning_chars", GAMING} if headline else {"reasoning_chars"}
+        found = [*headline, *_surface(run, trends, environments, apart), *_words(run, terms, curves)]
         told += [Change(sentence=change.sentence, run=run, measure=change.measure) for change in found]
     return tuple(told) or (Change(sentence="There are no two checkpoints to compare, so nothing can be said about change."),)
 
@@ -155,14 +156,14 @@ def named(measure: str) -> str:
     return measure.replace("_", " ")
 
 
-def _surface(run: str, trends: Sequence[Trend], environments: Mapping[str, Sequence[Trend]]) -> list[Change]:
+def _surface(run: str, trends: Sequence[Trend], environments: Mapping[str, Sequence[Trend]], apart: Container[str]) -> list[Change]:
+    """What changed most surely; a measure that is `apart` says again what another sentence says."""
     compared = [trend for trend in trends if trend.run == run and trend.contrast is not None]
     if not compared:
         return []
     clear = clear_changes(compared)
     moved = sorted((trend for trend in compared if (run, trend.measure) in clear), key=_strength)
-    # characters say again what words say, and gaming has a sentence of its own
-    foremost = [trend for trend in moved if trend.measure not in ("reasoning_chars", GAMING)] or moved
+    foremost = [trend for trend in moved if trend.measure not in apart] or moved
     told = [Change(sentence=_moved(trend), measure=trend.measure) for trend in foremost[:MOST_MEASURES]]
     if moved:
         told[1:1] = _worst_environment(foremost[0], environments)
