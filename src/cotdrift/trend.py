@@ -304,7 +304,7 @@ def _fit(y: Floats, design: Floats, prompt: Ints, family: str) -> tuple[float, f
                 fit = model.fit(cov_type="bias_reduced")
         except (np.linalg.LinAlgError, ValueError, ZeroDivisionError, FloatingPointError):
             return None
-    slope, error = float(fit.params[0]), float(fit.bse[0])
+        slope, error = float(fit.params[0]), float(fit.bse[0])  # a variance below nought is told by its root, which is no number
     if not fit.converged or not np.isfinite([slope, error]).all() or error <= 0 or (family == "logit" and np.abs(fit.params).max() > 20):
         return None
     return slope, error, how
