@@ -46,6 +46,18 @@ class Rule(Struct, frozen=True, kw_only=True):
 
 
 def _parity() -> tuple[Rule, Rule]:
+    def made(said: str, opposite: str, hints: dict[str, str], *, whole: bool) -> Rule:
+        return Rule(
+            name=said,
+            opposite=opposite,
+            asked=f"an {said} number",
+            asked_random=f"a random {said} number",
+            said=said,
+            hints=hints,
+            modulus=2,
+            whole=whole,
+        )
+
     even = {
         "plain": "1 - (output % 2)",
         "algebra": "(1 + (-1)**output) / 2",
@@ -58,27 +70,7 @@ def _parity() -> tuple[Rule, Rule]:
         "code": "1 if output % 2 == 1 else 0",
         "obfuscated": "(lambda q: [0, 1][q & 1])(output)",
     }
-    return (
-        Rule(
-            name="even",
-            opposite="odd",
-            asked="an even number",
-            asked_random="a random even number",
-            said="even",
-            hints=even,
-            modulus=2,
-        ),
-        Rule(
-            name="odd",
-            opposite="even",
-            asked="an odd number",
-            asked_random="a random odd number",
-            said="odd",
-            hints=odd,
-            modulus=2,
-            whole=False,
-        ),
-    )
+    return made("even", "odd", even, whole=True), made("odd", "even", odd, whole=False)
 
 
 def bounded(bound: int) -> tuple[Rule, Rule]:

@@ -1,6 +1,6 @@
 """Gaming: how often a run follows the grader that it is shown against the instruction, and what moves that.
 
-All that is particular to the experiment `reward_hint` stands here: its environments, its factors and the order of their levels.
+What is particular to the results of `reward_hint` stands here: its factors and the order of their levels.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from msgspec import Struct
 from cotdrift.conflict import FIELDS, GATES, LABELS, RULES
 from cotdrift.contrast import Band, Level, band_over, by_level, difference, main_effects, slope
 from cotdrift.estimate import Contrast, Estimate, Sums, holm, mean_of, paired_difference, paired_ratio
+from cotdrift.experiments.hint_design import ENVIRONMENTS as ASKED_IN
 from cotdrift.trend import Trend, trend_of
 
-CONFLICT, TWIN, PROBE = "reward_hint", "reward_hint_agree", "reward_hint_probe"
-ENVIRONMENTS = (CONFLICT, TWIN, PROBE)
+ENVIRONMENTS = tuple(ASKED_IN[kind] for kind in ("conflict", "agree", "probe"))
+CONFLICT, TWIN, PROBE = ENVIRONMENTS
 FACTORS: dict[str, tuple[str, ...]] = {
     "label": tuple(LABELS),
     "audit_rate": ("none", "0", "25", "50", "75", "100"),
