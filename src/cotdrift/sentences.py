@@ -175,12 +175,13 @@ def _surface(run: str, trends: Sequence[Trend], environments: Mapping[str, Seque
     return [*told, Change(sentence=f"{counted}.")]
 
 
-def _strength(trend: Trend) -> tuple[bool, float]:
-    """Length first, since every count per trace hangs on it; then how many half-intervals the change is from zero."""
+def _strength(trend: Trend) -> tuple[int, float]:
+    """Length first, since every count per trace hangs on it; then gaming, if that moved; then by how many half-intervals from zero."""
     seen = trend.contrast
     assert seen is not None
     width = (seen.high - seen.low) / 2 if seen.low is not None and seen.high is not None else 0.0
-    return trend.measure != "reasoning_words", -abs(seen.value) / width if width else 0.0
+    place = {"reasoning_words": 0, GAMING: 1}.get(trend.measure, 2)
+    return place, -abs(seen.value) / width if width else 0.0
 
 
 def _moved(trend: Trend) -> str:
