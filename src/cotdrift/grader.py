@@ -85,8 +85,26 @@ class Grader(Struct, frozen=True, kw_only=True):
     @property
     def sha(self) -> str:
         """A fingerprint of all that a judge is told: another one is another instrument."""
-        told = msgspec.json.encode([self.prompt, self.answers, self.details, self.window])
-        return hashlib.sha256(told).hexdigest()[:16]
+        told = f"{self.asked(scenario='', reasoning='', answer='')}\n{self.prompt}\n{self.window}"
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+    def asked(self, *, scenario: str, reasoning: str, answer: str) -> str:
+        """What a judge reads of one trace. Each part stands between marks that the text between them cannot know of, and so cannot close."""
+        parts = {"scenario": scenario, "reasoning": reasoning, "answer": answer}
+        shown = PLACE.sub(lambda place: _marked(place[1], parts[place[1]]), self.prompt)
+        return f"{shown}\n\n{self._reply_wanted}"
+
+    @property
+    def _reply_wanted(self) -> str:
+        fields = {"quotes": '["words copied exactly from the text above, which show it"]', "reason": '"one sentence"'}
+        fields |= {detail.name: " or ".join(f'"{level}"' for level in [*detail.levels, "none"]) for detail in self.details}
+        fields["answer"] = " or ".join(f'"{answer.label}"' for answer in self.answers)
+        lines = ["Reply with one JSON object and nothing else:", "{" + ", ".join(f'"{name}": {what}' for name, what in fields.items()) + "}"]
+        lines += [f'"answer" is "{answer.label}": {answer.meaning}' for answer in self.answers if answer.meaning]
+        for detail in self.details:
+            lines.append(f'"{detail.name}": {detail.asked}')
+            lines += [f'  "{level}": {meaning}' for level, meaning in detail.levels.items()]
+        return "\n".join(lines)
 
     @property
     def is_number(self) -> bool:
@@ -102,6 +120,11 @@ class Grader(Struct, frozen=True, kw_only=True):
         """The answer of this label, in whatever case it is written."""
         wanted = " ".join(label.split()).casefold()
         return next((answer for answer in self.answers if answer.label.casefold() == wanted), None)
+
+
+def _marked(part: str, text: str) -> str:
+    mark = f"{part}-{hashlib.sha256(text.encode('utf-8', 'backslashreplace')).hexdigest()[:8]}"
+    return f"<{mark}>\n{text}\n</{mark}>"
 
 
 class Head(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
 
 import msgspec
 import polars as pl
@@ -21,7 +22,12 @@ from cotdrift.corpus import Checkpoint, Corpus, clear_unfinished, whole_file
 from cotdrift.errors import InputError, NotEnough, UnknownName
 from cotdrift.format import Reading
 from cotdrift.formats import find_sources, identify
+from cotdrift.graded import readings
+from cotdrift.grader import Grader
+from cotdrift.graders import grader as grader_called
 from cotdrift.ingest import Ingested, ingest_file, rejected_records
+from cotdrift.judging import Chosen, Judged, Limits, judge_all, judges_of, plan_pass, priced
+from cotdrift.judgment import Judgments
 from cotdrift.measure import Measure
 from cotdrift.measurement import Measurements, measure_corpus
 from cotdrift.references.human import human
@@ -65,13 +71,15 @@ class Values(NamedTuple):
 
     For a term a row a prompt and step: the value is its uses, exposure the words of the reasoning, in millions, traces how many there are.
     """
+    ends: tuple[float, float] | None = None
+    """The lowest and the highest that a value can be, where missing ones are to be bounded; None where they are not."""
 
     def trend(self, run: str, *, environment: str | None = None, seed: int = 0) -> Trend:
         """The trend over the steps of one run, in one environment or all."""
         frame = self.frame.filter(pl.col("run") == run)
         if environment is not None:
             frame = frame.filter(pl.col("environment") == environment)
-        return trend_of(frame, run=run, measure=self.measure, unit=self.unit, version=self.version, seed=seed)
+        return trend_of(frame, run=run, measure=self.measure, unit=self.unit, version=self.version, ends=self.ends, seed=seed)
 
 
 class Study:
@@ -82,6 +90,7 @@ class Study:
         self.corpus = Corpus(self.folder / "corpus")
         self.measurements = Measurements(self.folder / "measurements")
         self.word_counts = WordCounts(self.folder / "words")
+        self.judgments = Judgments(self.folder / "judgments.sqlite")
 
     @classmethod
     def is_one(cls, folder: Path | str) -> bool:
@@ -154,6 +163,59 @@ class Study:
         with _progress("measuring") as step:
             return measure_corpus(self.corpus, self.measures(*names).values(), self.measurements, threads=os.cpu_count() or 1, done=step)
 
+    def grade(
+        self,
+        *graders: str | Path,
+        judges: Sequence[str],
+        chosen: Chosen | None = None,
+        limits: Limits | None = None,
+        dry_run: bool = False,
+        tell: Callable[[str], None] = lambda _sentence: None,
+        **config: Any,
+    ) -> list[Judged]:
+        """Put graders, by name or file, to judges, as Inspect names models; what is judged already is not asked again.
+
+        `config` is Inspect's for generation: temperature, reasoning_effort, max_tokens (of one reply), max_connections.
+        """
+        asked = [grader_called(name) for name in graders]
+        models = judges_of(judges, **config)
+        settings = ",".join(f"{name}={value}" for name, value in sorted(config.items()) if name != "max_connections")
+        done = []
+        for grader in asked:
+            self._keep_grader(grader)
+            priced_limits = priced(limits or Limits(), models.values())
+            plan = plan_pass(self.corpus, grader, models, settings, self.judgments, chosen or Chosen(), priced_limits)
+            tell(f"{grader.name}: {plan.sentence()}")
+            if not dry_run:
+                with _progress("judging", " judgments", plan.asked) as step:
+                    pass_ = judge_all(self.corpus, grader, models, settings, self.judgments, plan, chosen or Chosen(), priced_limits, done=step)
+                    done.append(asyncio.run(pass_))
+        return done
+
+    def _keep_grader(self, grader: Grader) -> None:
+        kept = self.folder / "graders" / f"{grader.name}-{grader.sha}.json"
+        if not kept.exists():
+            with whole_file(kept) as path:
+                path.write_bytes(msgspec.json.format(msgspec.json.encode(grader)))
+
+    def graders(self) -> dict[str, Grader]:
+        """The graders that judged in this study, each in the wording that was used last."""
+        found = {}
+        for name in self.judgments.graders():
+            sha = self.judgments.frame(name).sort("at")["sha"][-1]
+            found[name] = msgspec.json.decode((self.folder / "graders" / f"{name}-{sha}.json").read_bytes(), type=Grader)
+        return found
+
+    def _graded(self, name: str) -> Values | None:
+        """A grader's values; None where no grader of this study gives any of this name."""
+        grader = self.graders().get(name.partition(".")[0])
+        reading = readings(grader).get(name) if grader else None
+        if grader is None or reading is None:
+            return None
+        found = reading.of(grader, self.judgments.frame(grader.name, sha=grader.sha))
+        who = self.corpus.scan().select(*WHO).collect()
+        return Values(name, reading.unit, grader.version, who.join(found, on="transcript_id"), (reading.low, reading.high))
+
     @property
     def runs(self) -> dict[str, list[Checkpoint]]:
         """The checkpoints of each run, in training order."""
@@ -198,7 +260,10 @@ class Study:
             frame = self.corpus.scan().filter(recorded).select(*WHO, value=value, missing_reason=reason).collect()
             yes_and_no = frame["value"].drop_nulls().is_in([0.0, 1.0]).all()
             return Values(name, "share of traces" if yes_and_no else "points", 1, frame)
-        raise UnknownName("measure or outcome", name, [*measures, *self.outcomes])
+        if graded := self._graded(name):
+            return graded
+        judged = [reading for grader in self.graders().values() for reading in readings(grader)]
+        raise UnknownName("measure, outcome or grader", name, [*measures, *self.outcomes, *judged])
 
     def _term_values(self, text: str, run: str | None) -> pl.DataFrame:
         term = Term.parse(text)
@@ -363,9 +428,9 @@ def _before(late: Checkpoint, checkpoints: list[Checkpoint]) -> Checkpoint:
 
 
 @contextmanager
-def _progress(what: str) -> Iterator[Callable[[int], None]]:
+def _progress(what: str, unit: str = " traces", total: int | None = None) -> Iterator[Callable[[int], None]]:
     """A bar with a rate, for what takes longer than a second."""
-    with tqdm(desc=what, unit=" traces", delay=1, leave=False, disable=None) as bar:
+    with tqdm(desc=what, unit=unit, total=total, delay=1, leave=False, disable=None) as bar:
 
         def step(traces: int) -> None:
             bar.update(traces)
