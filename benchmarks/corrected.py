@@ -1,4 +1,4 @@
-"""How often a corrected rate's interval holds the truth, beside the grader's own: simulated studies with a grader whose errors are known."""
+"""How often a corrected rate's interval holds the truth, beside the grader's own: simulated studies, with errors that are known."""
 
 import argparse
 import time

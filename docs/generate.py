@@ -29,7 +29,10 @@ def command_line() -> str:
         context = command.make_context(name, [], parent=top, resilient_parsing=True)
         said += [f"## cotdrift {name}", _help(context)]
         for part in command.list_commands(context) if isinstance(command, click.Group) else ():
-            said += [f"### cotdrift {name} {part}", _help(command.commands[part].make_context(part, [], parent=context, resilient_parsing=True))]
+            said += [
+                f"### cotdrift {name} {part}",
+                _help(command.commands[part].make_context(part, [], parent=context, resilient_parsing=True)),
+            ]
     return "\n\n".join(said) + "\n"
 
 

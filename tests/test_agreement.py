@@ -10,9 +10,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from cotdrift.agreement import Agreement, Scale, agreement, dawid_skene, majority
+from cotdrift.agreement import Agreement, Scale, agreement
 from cotdrift.errors import InputError, NotEnough
 from cotdrift.estimate import bootstrap
+from cotdrift.panel import dawid_skene, majority
 
 NO = math.nan
 KRIPPENDORFF = [
@@ -113,9 +114,7 @@ def test_the_interval_is_that_of_items_drawn_again_by_prompt(scale: Scale) -> No
     asked: Sequence[float] = (1, 2, 3, 4, 5)
     found = agreement(ratings, prompts, scale=scale, answers=asked, resamples=40, seed=5)
     weights = bootstrap(20, lambda weights: weights, resamples=40, seed=5).astype(int)
-    drawn = [
-        agreement(np.repeat(ratings, np.repeat(times, 3), axis=1), scale=scale, answers=asked, resamples=2) for times in weights
-    ]
+    drawn = [agreement(np.repeat(ratings, np.repeat(times, 3), axis=1), scale=scale, answers=asked, resamples=2) for times in weights]
     for ours, theirs in ((found.alpha, [one.alpha.value for one in drawn]), (found.ac1, [one.ac1.value for one in drawn])):
         assert (ours.low, ours.high) == pytest.approx(tuple(np.quantile(np.array(theirs, np.float64), [0.025, 0.975])), abs=1e-9)
 

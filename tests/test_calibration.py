@@ -1,4 +1,4 @@
-"""Calibration: what a grader is worth is what it was made to be, and a change over training is found as seldom as it should be, or as often."""
+"""Calibration: a grader is worth what it was made to be, and a change over training is found where there is one, and seldom elsewhere."""
 
 import numpy as np
 import pytest

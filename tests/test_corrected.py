@@ -82,7 +82,7 @@ def test_no_weight_is_labels_alone() -> None:
 
 
 def test_a_published_simulation_is_reproduced() -> None:
-    """Truth 5 %, sensitivity .80, specificity .97, 400 labels, 20,000 graded, all independent: widths .032 for PPI++, .043 for labels alone."""
+    """Truth 5 %, sensitivity .8, specificity .97, 400 labels, 20,000 graded: widths .032 for PPI++ and .043 for labels alone."""
     corrected, alone, separate = [], [], []
     for seed in range(40):
         rng = np.random.default_rng(seed)
@@ -258,7 +258,11 @@ def test_chances_that_cannot_be_are_refused() -> None:
 
 
 def test_rogan_and_gladen_invert_the_graders_errors() -> None:
-    apart = {"labels": np.repeat([1, 0], 400), "label_judged": np.tile(np.r_[np.ones(320), np.zeros(80)], 2), "label_prompts": np.arange(800)}
+    apart = {
+        "labels": np.repeat([1, 0], 400),
+        "label_judged": np.tile(np.r_[np.ones(320), np.zeros(80)], 2),
+        "label_prompts": np.arange(800),
+    }
     apart["label_judged"][400:] = np.r_[np.ones(12), np.zeros(388)]
     judged = np.r_[np.ones(684), np.zeros(9316)]
     found = rogan_gladen(judged, np.arange(10_000), **apart)
@@ -356,5 +360,5 @@ def test_corrected_intervals_cover_and_the_graders_own_do_not(rate: float) -> No
         own = corrected[-1].judged
         naive.append(own.low <= rate <= own.high)  # type: ignore[operator]
     assert 0.91 <= held(corrected, rate) <= 0.995
-    assert 0.91 <= held(separate, rate)
+    assert held(separate, rate) >= 0.91
     assert np.mean(naive) < 0.35

@@ -150,8 +150,8 @@ def test_questions_that_make_no_sense_are_refused() -> None:
 
 
 def test_the_command_says_what_the_functions_say() -> None:
-    found = json.loads(said("compare", "0.2", "0.3", "--samples", "4", "--json"))
-    assert found == [{"before": 0.2, "after": 0.3, "samples": 4, "prompts": (needed := tell_apart(0.2, 0.3, samples=4)).prompts, "traces": needed.traces}]
+    found, needed = json.loads(said("compare", "0.2", "0.3", "--samples", "4", "--json")), tell_apart(0.2, 0.3, samples=4)
+    assert found == [{"before": 0.2, "after": 0.3, "samples": 4, "prompts": needed.prompts, "traces": needed.traces}]
     found = json.loads(said("correct", "0.05", "0.03", "--traces", "20000", "--json"))
     assert found["corrected"] == correct(0.05, 0.03, traces=20_000).corrected
     found = json.loads(said("agree", "0.7", "0.2", "--json"))

@@ -178,12 +178,8 @@ def test_any_scores_have_strata(scores: list[float | None], strata: int) -> None
     assert (np.diff(codes[known][order]) >= 0).all()
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 2_000), st.floats(0, 1)), min_size=1, max_size=6), st.integers(0, 3_000), st.integers(0, 20)
-)
-def test_every_label_is_placed_and_no_stratum_has_more_than_its_traces(
-    strata: list[tuple[int, float]], labels: int, least: int
-) -> None:
+@given(st.lists(st.tuples(st.integers(0, 2_000), st.floats(0, 1)), min_size=1, max_size=6), st.integers(0, 3_000), st.integers(0, 20))
+def test_every_label_is_placed_and_no_stratum_has_more_than_its_traces(strata: list[tuple[int, float]], labels: int, least: int) -> None:
     sizes, rates = (np.array(column) for column in zip(*strata, strict=True))
     floor = np.minimum(sizes, least)
     if labels < floor.sum():

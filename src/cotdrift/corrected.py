@@ -86,7 +86,7 @@ def corrected_mean(
     """The mean of the labels that all traces would have, from a grader's value for each and the labels of some (NaN elsewhere).
 
     Labels must be a random part of these traces; where some were likelier to be labelled than others, `chances` say how likely each was
-    (Egami et al. 2023). The estimate is PPI++ (Angelopoulos et al. 2023), tuned so that a bad grader does no harm, with prompts as clusters.
+    (Egami et al. 2023). The estimate is PPI++ (Angelopoulos et al. 2023), tuned so that a bad grader does no harm; prompts are clusters.
     Where fewer than 20 labels say yes, or no, strata of the grader's values are counted exactly. Give `weight` to have neither: 1 is plain
     PPI, 0 is labels alone. `ends` are the scale's, for the bounds of scores; shares have 0 and 1.
 
@@ -128,7 +128,7 @@ def corrected_mean(
 def pseudo_outcomes(
     judged: ArrayLike, labels: ArrayLike, prompts: ArrayLike, *, chances: ArrayLike | None = None, weight: float | None = None
 ) -> Pseudo:
-    """The grader's value for every trace, times a weight, plus for labelled ones how far that was off, times how many traces each stands for.
+    """The grader's value for every trace, times a weight; on labelled ones plus how far that was off, times the traces each stands for.
 
     Their mean is the corrected mean, and their spread over prompts its variance. To compare two checkpoints, take each one's and pair them
     by prompt. A missing judgment counts as the mean of the others. The weight is that of the least variance over prompts, unless given.
@@ -195,7 +195,9 @@ def rogan_gladen(
         level=level,
         labels=int(both.sum()),
         positives=int(truth.sum()),
-        judged=mean(seen[~silent] >= cut, np.unique(codes[~silent], return_inverse=True)[1], share=True, missing=int(silent.sum()), level=level),
+        judged=mean(
+            seen[~silent] >= cut, np.unique(codes[~silent], return_inverse=True)[1], share=True, missing=int(silent.sum()), level=level
+        ),
     )
     if not (len(whole.size) and len(hit.size) and len(false.size)):
         return made(value=None, method="Rogan-Gladen; there are no labels of one kind, or no judgments")

@@ -361,8 +361,8 @@ def _factor(value: float, variance: float, freedom: float, level: float) -> floa
 def effective_size(sums: Sums) -> float:
     """As how many independent traces the share of yes counts: fewer, the more alike each prompt's traces are.
 
-    It lies between all of them and one a prompt. Where few say yes, or few no, it is drawn towards one a prompt, as if one more had been seen
-    whose prompt agrees with it throughout: so few cannot show that traces are independent.
+    It lies between all of them and one a prompt. Where few say yes, or few no, it is drawn towards one a prompt, as if one more had been
+    seen whose prompt agrees with it throughout: so few cannot show that traces are independent.
     """
     sums = sums.sampled
     n = float(sums.size.sum())

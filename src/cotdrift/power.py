@@ -113,8 +113,9 @@ def correct(
 ) -> Labels:
     """How many labels correct a grader's rate to an interval of this width.
 
-    By the variance of PPI++ (Angelopoulos et al. 2023) with the best weight: a grader explains R² of the labels' variance, and labels pay for
-    the rest. For separate labels by that of Rogan and Gladen (1978). `prompts` are those of the graded traces; None has each trace its own.
+    By the variance of PPI++ (Angelopoulos et al. 2023) with the best weight: a grader explains R² of the labels' variance, and labels pay
+    for the rest. For separate labels by that of Rogan and Gladen (1978). `prompts` are those of the graded traces; None has each trace
+    its own.
 
     >>> correct(0.05, 0.0322, traces=20_000).corrected
     398
@@ -146,7 +147,14 @@ def correct(
 
 
 def agree(
-    alpha: float, width: float, *, rate: float = 0.2, raters: int = 3, correlation: float = 0.2, prompts: int | None = None, level: float = 0.95
+    alpha: float,
+    width: float,
+    *,
+    rate: float = 0.2,
+    raters: int = 3,
+    correlation: float = 0.2,
+    prompts: int | None = None,
+    level: float = 0.95,
 ) -> Items:
     """How many items measure Krippendorff's alpha of yes and no to an interval of this width.
 

@@ -59,8 +59,8 @@ class Rare(Estimate, frozen=True, kw_only=True):
         estimate = "" if self.value is None else f", estimated at {1e6 * self.value:,.0f}"
         share = widest.traces * widest.high / (self.at_most * self.traces)
         return (
-            f"Confirmed {1e6 * self.confirmed:,.0f} per million of {self.traces:,} traces{estimate}; at least {1e6 * self.at_least:,.0f} and "
-            f"at most {1e6 * self.at_most:,.0f}. {100 * share:.0f} % of the upper bound comes from {widest.traces:,} traces of which "
+            f"Confirmed {1e6 * self.confirmed:,.0f} per million of {self.traces:,} traces{estimate}; at least {1e6 * self.at_least:,.0f} "
+            f"and at most {1e6 * self.at_most:,.0f}. {100 * share:.0f} % of the upper bound comes from {widest.traces:,} traces of which "
             f"{widest.labels:,} are labelled, {widest.positives:,} of them yes."
         )
 
@@ -116,14 +116,12 @@ def neyman(sizes: ArrayLike, rates: ArrayLike, labels: int, *, least: int = 10) 
     return whole
 
 
-def two_phase(
-    strata: ArrayLike, labels: ArrayLike, prompts: ArrayLike, *, chances: ArrayLike | None = None, level: float = 0.95
-) -> Rare:
+def two_phase(strata: ArrayLike, labels: ArrayLike, prompts: ArrayLike, *, chances: ArrayLike | None = None, level: float = 0.95) -> Rare:
     """The rate over all traces, from labels (1, 0, NaN where there is none) that are random within each stratum.
 
-    Each stratum's labels stand for all its traces (Horvitz and Thompson 1952). `chances` say how likely each trace was to be labelled, where
-    that differs within a stratum. The interval puts together the strata's own by their distances from the rate (Zou and Donner 2008), each
-    of as many independent labels as the prompts leave of them (Korn and Graubard 1998), so that none seen is not taken for none there.
+    Each stratum's labels stand for all its traces (Horvitz and Thompson 1952). `chances` say how likely each trace was to be labelled,
+    where that differs within a stratum. The interval puts together the strata's own by their distances from the rate (Zou and Donner 2008),
+    each of as many independent labels as the prompts leave of them (Korn and Graubard 1998), so that none seen is not taken for none there.
 
     >>> found = two_phase([1] * 40 + [0] * 960, [1] * 15 + [0] * 25 + [0] * 200 + [float("nan")] * 760, range(1000))
     >>> found.value, round(found.low, 4), round(found.high, 4), round(found.at_most, 4)

@@ -42,9 +42,7 @@ def command() -> None:
 @click.option("--kept", type=TO_ALL, default=0.5, show_default=True, help="Of prompts' differences, how much both checkpoints share.")
 @click.option("--power", type=SHARE, default=0.8, show_default=True, help="How likely the difference is to be found.")
 @options.as_json
-def compare(
-    before: float, after: float, samples: tuple[int, ...], correlation: float, kept: float, power: float, as_json: bool
-) -> None:
+def compare(before: float, after: float, samples: tuple[int, ...], correlation: float, kept: float, power: float, as_json: bool) -> None:
     """To tell apart a rate of BEFORE from one of AFTER, at two checkpoints on the same prompts.
 
     With --json a list, one entry a number of samples: before, after, samples, prompts, traces.
@@ -76,7 +74,9 @@ def correct(rate: float, width: float, as_json: bool, **assumed: Any) -> None:
     found = needed(rate, width, **assumed)
     _print(found, as_json, f"Labels for an interval {width:g} wide around {rate:g}:")
     if not as_json and found.positives is not None and found.positives < FEW:
-        click.echo(f"Only {found.positives:.0f} of them say yes: the interval is exact then, and wider than asked. Label more, or by strata.")
+        click.echo(
+            f"Only {found.positives:.0f} of them say yes: the interval is exact then, and wider than asked. Label more, or by strata."
+        )
     if not as_json and found.corrected is None:
         click.echo(f"With {assumed['traces']:,} graded traces no number of labels makes it so narrow: grade more.")
 
@@ -85,7 +85,9 @@ def correct(rate: float, width: float, as_json: bool, **assumed: Any) -> None:
 @click.argument("alpha", type=TO_ALL)
 @click.argument("width", type=SHARE)
 @click.option("--rate", type=SHARE, default=0.2, show_default=True, help="How often the answer is yes.")
-@click.option("--raters", type=click.IntRange(min=2), multiple=True, default=(2, 3, 5), show_default=True, help="How many answer each item.")
+@click.option(
+    "--raters", type=click.IntRange(min=2), multiple=True, default=(2, 3, 5), show_default=True, help="How many answer each item."
+)
 @prompts
 @correlation
 @level
