@@ -26,7 +26,13 @@ def command_line() -> str:
     said = ["# Command line", "What each command says of itself with `--help`.", _help(top)]
     for name in cli.list_commands(top):
         command = cli.commands[name]
-        said += [f"## cotdrift {name}", _help(command.make_context(name, [], parent=top, resilient_parsing=True))]
+        context = command.make_context(name, [], parent=top, resilient_parsing=True)
+        said += [f"## cotdrift {name}", _help(context)]
+        for part in command.list_commands(context) if isinstance(command, click.Group) else ():
+            said += [
+                f"### cotdrift {name} {part}",
+                _help(command.commands[part].make_context(part, [], parent=context, resilient_parsing=True)),
+            ]
     return "\n\n".join(said) + "\n"
 
 
