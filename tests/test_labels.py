@@ -6,6 +6,7 @@ import string
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -173,7 +174,7 @@ def test_a_larger_draw_holds_the_smaller(corpus: Corpus, grader: Callable[..., G
         once(draw(corpus, grader(REWARD), Design(annotator="ana", sample=sample, limit=limit))).keys() for limit in (7, 20, 21, 90, 500)
     ]
     assert [len(drawn) for drawn in draws] == [7, 20, 21, 90, 192]
-    assert all(small <= large for small, large in zip(draws, draws[1:], strict=False))
+    assert all(small <= large for small, large in pairwise(draws))
 
 
 def test_one_in_twenty_comes_again_well_after_the_first_time(corpus: Corpus, grader: Callable[..., Grader]) -> None:
