@@ -49,7 +49,7 @@ def readings(grader: Grader) -> dict[str, Reading]:
             found.append(Reading(_dotted(grader, read.name), read.unit, *ends, _read_by(read)))
         if all(read.name for read in reads):
             found.insert(0, found[0]._replace(name=grader.name))
-    if not grader.is_yes_or_no and grader.window is None:
+    if grader.window is None and (not grader.is_number or (grader.is_yes_or_no and len(grader.answers) > 2)):
         found += [_share(_dotted(grader, answer.label), _labelled(answer.label)) for answer in grader.answers]
     found += [_share(_dotted(grader, level), _detailed(detail.name, level)) for detail in grader.details for level in detail.levels]
     return {reading.name: reading for reading in found}

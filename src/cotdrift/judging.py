@@ -17,7 +17,7 @@ from cotdrift.corpus import Corpus
 from cotdrift.errors import InputError
 from cotdrift.grader import Grader, Reason
 from cotdrift.judgment import TRIED_AGAIN, Judgment, Judgments, Where, locate, read_reply, why_missing
-from cotdrift.text import chunks
+from cotdrift.seen import said_and_done, scenario_of, windows
 from cotdrift.trace import Trace
 
 if TYPE_CHECKING:
@@ -173,30 +173,15 @@ def _drawn(*of: object) -> int:
     return int.from_bytes(hashlib.sha256("\0".join(map(str, of)).encode()).digest()[:8])
 
 
-def windows(grader: Grader, trace: Trace) -> list[tuple[int, int]]:
-    """The parts of the reasoning that are judged one at a time."""
-    if grader.window is None:
-        return [(0, len(trace.reasoning))]
-    return chunks(trace.reasoning, grader.window) or [(0, 0)]
-
-
 def asked_of(grader: Grader, trace: Trace, start: int, end: int) -> tuple[str, dict[Where, tuple[str, int]]]:
     """What a judge reads of a trace, and the parts that a quote may be from."""
-    said = trace.answer + "".join(f"\n[{call.function} {call.arguments}]" for call in trace.actions)
     parts: dict[Where, tuple[str, int]] = {
         "reasoning": (trace.reasoning[start:end], start),
-        "answer": (said, 0),
+        "answer": (said_and_done(trace), 0),
         "scenario": (scenario_of(trace), 0),
     }
     shown = grader.asked(**{where: text for where, (text, _) in parts.items()})
     return shown, {where: part for where, part in parts.items() if where in grader.sees}
-
-
-def scenario_of(trace: Trace) -> str:
-    """What the model was told: the prompt, and in a conversation all that others said in it."""
-    if not trace.turns:
-        return trace.prompt
-    return "\n\n".join(f"[{message.role}] {message.content}" for message in trace.turns if message.role != "assistant")
 
 
 def priced(limits: Limits, judges: Iterable[Model]) -> Limits:

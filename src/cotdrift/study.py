@@ -16,23 +16,28 @@ import msgspec
 import polars as pl
 from tqdm import tqdm
 
+from cotdrift.calibration import Calibration
 from cotdrift.comparison import Counts
 from cotdrift.comparisons.lexical import Term, concordance, count_terms, terms, watch_list
 from cotdrift.corpus import Checkpoint, Corpus, clear_unfinished, whole_file
 from cotdrift.errors import InputError, NotEnough, UnknownName
 from cotdrift.format import Reading
 from cotdrift.formats import find_sources, identify
-from cotdrift.graded import readings
+from cotdrift.graded import Reading, readings
 from cotdrift.grader import Grader
 from cotdrift.graders import grader as grader_called
 from cotdrift.ingest import Ingested, ingest_file, rejected_records
 from cotdrift.judging import Chosen, Judged, Limits, judge_all, judges_of, plan_pass, priced
 from cotdrift.judgment import Judgments
+from cotdrift.labelling.labels import COLUMNS as LABEL_COLUMNS
+from cotdrift.labelling.labels import FILE as LABELS
+from cotdrift.labelling.labels import Labels
 from cotdrift.measure import Measure
 from cotdrift.measurement import Measurements, measure_corpus
 from cotdrift.references.human import human
 from cotdrift.shelf import collect
 from cotdrift.trend import Trend, trend_of
+from cotdrift.trusted import Trusted, agreed, calibrated, corrected, with_labels
 from cotdrift.wordcount import Said, WordCounts, count_corpus
 
 if TYPE_CHECKING:
@@ -206,11 +211,45 @@ class Study:
             found[name] = msgspec.json.decode((self.folder / "graders" / f"{name}-{sha}.json").read_bytes(), type=Grader)
         return found
 
-    def _graded(self, name: str) -> Values | None:
-        """A grader's values; None where no grader of this study gives any of this name."""
-        grader = self.graders().get(name.partition(".")[0])
+    def calibrate(self, name: str, *, cut: float | None = None, run: str | None = None, seed: int = 0) -> Calibration:
+        """What a grader is worth against people's labels; values from `cut` up count as yes, the middle of the scale if none is given."""
+        grader, reading = self._reading(name)
+        labels = self.labels(grader.name)
+        if not labels.height:
+            raise NotEnough(f"{self.folder}: there are no labels of {grader.name!r}. Give some: cotdrift label {self.folder} {grader.name}")
+        frame = with_labels(self.values(name).frame, grader, reading, labels)
+        if run is not None:
+            frame = frame.filter(pl.col("run") == run)
+        return calibrated(frame, cut=(reading.low + reading.high) / 2 if cut is None else cut, seed=seed)
+
+    def agree(self, name: str, *, seed: int = 0) -> Trusted:
+        """How far a grader's judges agree with each other and each with itself, and how far people do."""
+        grader, _ = self._reading(name)
+        prompts = self.corpus.scan().select("transcript_id", pl.concat_str("task_set", "task_id", separator="\0", ignore_nulls=True)).collect()
+        judgments = self.judgments.frame(grader.name, sha=grader.sha)
+        return agreed(grader, judgments, self.labels(grader.name), dict(prompts.iter_rows()), seed=seed)
+
+    def labels(self, question: str) -> pl.DataFrame:
+        """People's labels of a question: one row for each annotator and trace, or window of one."""
+        if not (self.folder / LABELS).exists():
+            return pl.DataFrame(schema=LABEL_COLUMNS)
+        with Labels(self.folder / LABELS) as kept:
+            return kept.frame(question)
+
+    def _reading(self, name: str) -> tuple[Grader, Reading]:
+        """The grader and what is read off it by this name."""
+        known = self.graders()
+        grader = known.get(name.partition(".")[0])
         reading = readings(grader).get(name) if grader else None
         if grader is None or reading is None:
+            raise UnknownName("grader", name, [reading for grader in known.values() for reading in readings(grader)])
+        return grader, reading
+
+    def _graded(self, name: str) -> Values | None:
+        """A grader's values; None where no grader of this study gives any of this name."""
+        try:
+            grader, reading = self._reading(name)
+        except UnknownName:
             return None
         found = reading.of(grader, self.judgments.frame(grader.name, sha=grader.sha))
         who = self.corpus.scan().select(*WHO).collect()
@@ -302,7 +341,17 @@ class Study:
         runs = self.chosen(run)
         self._check_environment(environment)
         values = self.values(name, term=term, run=run)
-        return [values.trend(chosen, environment=environment, seed=seed) for chosen in runs]
+        trends = [values.trend(chosen, environment=environment, seed=seed) for chosen in runs]
+        return trends if values.ends is None else [self._corrected(trend, values, environment, seed) for trend in trends]
+
+    def _corrected(self, trend: Trend, values: Values, environment: str | None, seed: int) -> Trend:
+        """A grader's trend, corrected where there are labels."""
+        grader, reading = self._reading(values.measure)
+        labels = self.labels(grader.name)
+        if not labels.height:
+            return trend
+        frame = with_labels(values.frame.filter(pl.col("run") == trend.run), grader, reading, labels)
+        return corrected(trend, frame if environment is None else frame.filter(pl.col("environment") == environment), values.ends, seed=seed)
 
     def _check_environment(self, environment: str | None) -> None:
         known = self.corpus.scan().select(pl.col("environment").unique()).collect()["environment"].to_list()

@@ -45,6 +45,11 @@ class Point(Struct, frozen=True, kw_only=True):
     bound_low: float | None = None
     """The value were every missing one the lowest there is; None where missing values are not bounded."""
     bound_high: float | None = None
+    corrected: float | None = None
+    """The value with a grader's errors taken out by labels; None where there are none, or too few."""
+    corrected_low: float | None = None
+    corrected_high: float | None = None
+    corrected_method: str = ""
 
 
 class LastAgainstFirst(Struct, frozen=True, kw_only=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from getpass import getuser
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from cotdrift.labelling.labels import Labels
     from cotdrift.labelling.sitting import Sitting
     from cotdrift.study import Study
-
-GRADERS = ".md", ".yaml", ".yml"
 
 
 @click.command("label")
@@ -50,11 +47,12 @@ def command(study: Path, question: str, read_from: Path | None, write_to: Path |
     stopped. Files are CSV, JSONL or, called .scout.csv, Scout's validation sets. With --json, progress as a line at the beginning and
     at the end.
     """
+    from cotdrift.graders import grader as grader_called
     from cotdrift.labelling.labels import FILE, Labels
     from cotdrift.study import Study
 
     opened = Study.open(study)
-    grader = _grader_called(question)
+    grader = grader_called(question)
     annotator = told.pop("annotator") or getuser()
     with Labels(opened.folder / FILE) as labels:
         if read_from or write_to:
@@ -114,23 +112,6 @@ def _serve(sitting: Sitting, port: int, *, as_json: bool) -> None:
         tell(f"Open {served.address} (Ctrl-C ends it).", address=served.address)
         served.wait()
     tell("The same command goes on from there.")
-
-
-def _grader_called(told: str) -> Grader:
-    """The grader in a file, or the one of this name that ships."""
-    from cotdrift.errors import InputError, UnknownName
-    from cotdrift.grader import read_grader
-
-    path, shelf = Path(told), files("cotdrift") / "graders"
-    if path.suffix in GRADERS:
-        if not path.is_file():
-            raise InputError(f"{path}: there is no such file. Name a grader's file, or a grader that ships.")
-        return read_grader(path)
-    known = [entry.name.removesuffix(".md") for entry in shelf.iterdir() if entry.name.endswith(".md")] if shelf.is_dir() else []
-    if told not in known:
-        raise UnknownName("grader", told, known)
-    with as_file(shelf / f"{told}.md") as found:
-        return read_grader(found, name=told)
 
 
 def _frame(path: Path) -> pl.DataFrame:

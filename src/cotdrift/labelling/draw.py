@@ -19,7 +19,7 @@ from msgspec import Struct
 from cotdrift.corpus import Corpus
 from cotdrift.errors import InputError, NotEnough
 from cotdrift.grader import Grader
-from cotdrift.text import chunks
+from cotdrift.seen import windows
 from cotdrift.trace import Trace
 
 How = Literal["stratified", "random", "active"]
@@ -79,13 +79,6 @@ def draw(corpus: Corpus, grader: Grader, design: Design, *, judgments: pl.DataFr
     quotes = _quotes(judgments) if design.quotes and judgments is not None else {}
     cases = [_case(grader, traces[name], chance[name], design.seed, quotes.get(name, "")) for name in _ordered(chance, design)]
     return _with_repeats(cases, design)
-
-
-def windows(grader: Grader, trace: Trace) -> list[tuple[int, int]]:
-    """The parts of the reasoning that are asked about one at a time: all of it, where the grader has no window."""
-    if grader.window is None:
-        return [(0, len(trace.reasoning))]
-    return chunks(trace.reasoning, grader.window) or [(0, 0)]
 
 
 def seats(sizes: Mapping[str, int], weights: Mapping[str, float]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from cotdrift.errors import InputError
 from cotdrift.grader import Answer, Detail, Grader
 from cotdrift.labelling.draw import Case, Design, draw
 from cotdrift.labelling.labels import Entry, Labels, Seen
+from cotdrift.seen import said_and_done, scenario_of
 from cotdrift.trace import Trace
 
 DIGITS = "123456789"
@@ -256,18 +257,6 @@ def sit(corpus: Corpus, labels: Labels, grader: Grader, design: Design, *, judgm
         labels.keep_draw(grader.name, grader.sha, design, cases)
     traces = {trace.transcript_id: trace for trace in corpus.traces(*{case.transcript_id for case in cases})}
     return Sitting(labels, grader, design.annotator, cases, traces)
-
-
-def scenario_of(trace: Trace) -> str:
-    """What the model was told: the prompt, and in a conversation all that others said in it."""
-    if not trace.turns:
-        return trace.prompt
-    return "\n\n".join(f"[{message.role}] {message.content}" for message in trace.turns if message.role != "assistant")
-
-
-def said_and_done(trace: Trace) -> str:
-    """What the model said outside its reasoning, and the tools that it called."""
-    return trace.answer + "".join(f"\n[{call.function} {call.arguments}]" for call in trace.actions)
 
 
 def answers_of(grader: Grader) -> Group:
