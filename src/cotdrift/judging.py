@@ -264,7 +264,7 @@ async def judge_all(
             for one in queue:
                 if one is None:
                     continue
-                judgment = await _ask(grader, judges[one.judge], settings, one, purse)
+                judgment = await ask(grader, judges[one.judge], settings, one, purse)
                 writer.add([judgment])
                 came.append(_light(judgment))
                 done(1)
@@ -310,7 +310,7 @@ class Purse:
         self.each, self.each_cost = self.tokens / self.judgments, self.cost / self.judgments
 
 
-async def _ask(grader: Grader, judge: Model, settings: str, one: Asking, purse: Purse) -> Judgment:
+async def ask(grader: Grader, judge: Model, settings: str, one: Asking, purse: Purse) -> Judgment:
     """One judgment, or why it could not be had; never an error, so that one fault does not end a pass."""
     judgment = Judgment(
         transcript_id=one.trace.transcript_id,
