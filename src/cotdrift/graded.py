@@ -17,7 +17,7 @@ NO_MAJORITY = "no majority of the judges"
 THIRD = 3
 
 
-class Reading(NamedTuple):
+class Score(NamedTuple):
     """One number of a trace that a grader's judgments give."""
 
     name: str
@@ -29,15 +29,15 @@ class Reading(NamedTuple):
     """From judgments (transcript_id, window, judge, label, value, details, missing) to transcript_id, value and missing_reason."""
 
 
-def readings(grader: Grader) -> dict[str, Reading]:
+def scores_of(grader: Grader) -> dict[str, Score]:
     """Everything that can be read off a grader's judgments, by name: the grader's own, and after a dot each label and each detail's level.
 
     >>> from cotdrift.grader import Answer
     >>> asked = (Answer(label="yes", value=1), Answer(label="no", value=0))
-    >>> list(readings(Grader(name="talks", question="?", prompt="{reasoning}", answers=asked)))
+    >>> list(scores_of(Grader(name="talks", question="?", prompt="{reasoning}", answers=asked)))
     ['talks']
     """
-    found: list[Reading] = []
+    found: list[Score] = []
     values = [answer.value for answer in grader.answers if answer.value is not None]
     if grader.is_number:
         low, high = min(values), max(values)
@@ -46,21 +46,21 @@ def readings(grader: Grader) -> dict[str, Reading]:
         for read in reads:
             apart = read.how in ("start to end", "snap back")
             ends = (0.0, 1.0) if read.how == "at most" else (low - high, high - low) if apart else (low, high)
-            found.append(Reading(_dotted(grader, read.name), read.unit, *ends, _read_by(read)))
+            found.append(Score(_dotted(grader, read.name), read.unit, *ends, _read_by(read)))
         if all(read.name for read in reads):
             found.insert(0, found[0]._replace(name=grader.name))
     if grader.window is None and (not grader.is_number or (grader.is_yes_or_no and len(grader.answers) > 2)):
         found += [_share(_dotted(grader, answer.label), _labelled(answer.label)) for answer in grader.answers]
     found += [_share(_dotted(grader, level), _detailed(detail.name, level)) for detail in grader.details for level in detail.levels]
-    return {reading.name: reading for reading in found}
+    return {score.name: score for score in found}
 
 
 def _dotted(grader: Grader, name: str) -> str:
     return f"{grader.name}.{re.sub(r'[^a-z0-9]+', '_', name.casefold()).strip('_')}" if name else grader.name
 
 
-def _share(name: str, of: Callable[[Grader, pl.DataFrame], pl.DataFrame]) -> Reading:
-    return Reading(name, "share of traces", 0.0, 1.0, of)
+def _share(name: str, of: Callable[[Grader, pl.DataFrame], pl.DataFrame]) -> Score:
+    return Score(name, "share of traces", 0.0, 1.0, of)
 
 
 def _read_by(read: Read) -> Callable[[Grader, pl.DataFrame], pl.DataFrame]:

@@ -134,11 +134,11 @@ async def _count_tokens(text: str) -> int:
 
 def choose(corpus: Corpus, grader: Grader, chosen: Chosen) -> tuple[list[str], int]:
     """The traces to judge, in an order that tells nothing of their checkpoint; and how many are set aside."""
-    rows = corpus.scan().select("transcript_id", "run", "step", "checkpoint", "task_set", "task_id", "task_repeat", "reasoning_kind")
+    rows = corpus.scan().select("transcript_id", "run", "step", "checkpoint", "environment", "prompt_id", "rep", "reasoning_kind")
     if chosen.run is not None:
         rows = rows.filter(pl.col("run") == chosen.run)
     if chosen.environment is not None:
-        rows = rows.filter(pl.col("task_set") == chosen.environment)
+        rows = rows.filter(pl.col("environment") == chosen.environment)
     found = rows.collect()
     readable = (pl.col("reasoning_kind") == "raw") if "reasoning" in grader.sees else pl.lit(True)
     kept = found.filter(readable)
@@ -152,17 +152,17 @@ def choose(corpus: Corpus, grader: Grader, chosen: Chosen) -> tuple[list[str], i
 def _sampled(rows: pl.DataFrame, many: int, seed: int) -> pl.DataFrame:
     """So many of each checkpoint: a sample of each prompt before a second of any, and at every checkpoint the same ones first."""
     keys = {
-        tuple(row): _drawn(seed, *row) for row in rows.select("task_set", "task_id", "task_repeat").unique().iter_rows()
+        tuple(row): _drawn(seed, *row) for row in rows.select("environment", "prompt_id", "rep").unique().iter_rows()
     }
-    prompts = {tuple(row): _drawn(seed, *row) for row in rows.select("task_set", "task_id").unique().iter_rows()}
+    prompts = {tuple(row): _drawn(seed, *row) for row in rows.select("environment", "prompt_id").unique().iter_rows()}
     drawn = rows.with_columns(
-        of_rep=pl.Series([keys[row] for row in rows.select("task_set", "task_id", "task_repeat").iter_rows()], dtype=pl.UInt64),
-        of_prompt=pl.Series([prompts[row] for row in rows.select("task_set", "task_id").iter_rows()], dtype=pl.UInt64),
+        of_rep=pl.Series([keys[row] for row in rows.select("environment", "prompt_id", "rep").iter_rows()], dtype=pl.UInt64),
+        of_prompt=pl.Series([prompts[row] for row in rows.select("environment", "prompt_id").iter_rows()], dtype=pl.UInt64),
     )
     place = ["run", "step", "checkpoint"]
     return (
         drawn.sort("of_rep")
-        .with_columns(turn=pl.int_range(pl.len()).over(*place, "task_set", "task_id"))
+        .with_columns(turn=pl.int_range(pl.len()).over(*place, "environment", "prompt_id"))
         .sort("turn", "of_prompt", "of_rep")
         .group_by(place, maintain_order=True)
         .head(many)

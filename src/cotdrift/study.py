@@ -23,7 +23,7 @@ from cotdrift.corpus import Checkpoint, Corpus, clear_unfinished, whole_file
 from cotdrift.errors import InputError, NotEnough, UnknownName
 from cotdrift.format import Reading
 from cotdrift.formats import find_sources, identify
-from cotdrift.graded import Reading, readings
+from cotdrift.graded import Score, scores_of
 from cotdrift.grader import Grader
 from cotdrift.graders import grader as grader_called
 from cotdrift.ingest import Ingested, ingest_file, rejected_records
@@ -213,19 +213,19 @@ class Study:
 
     def calibrate(self, name: str, *, cut: float | None = None, run: str | None = None, seed: int = 0) -> Calibration:
         """What a grader is worth against people's labels; values from `cut` up count as yes, the middle of the scale if none is given."""
-        grader, reading = self._reading(name)
+        grader, score = self._score(name)
         labels = self.labels(grader.name)
         if not labels.height:
             raise NotEnough(f"{self.folder}: there are no labels of {grader.name!r}. Give some: cotdrift label {self.folder} {grader.name}")
-        frame = with_labels(self.values(name).frame, grader, reading, labels)
+        frame = with_labels(self.values(name).frame, grader, score, labels)
         if run is not None:
             frame = frame.filter(pl.col("run") == run)
-        return calibrated(frame, cut=(reading.low + reading.high) / 2 if cut is None else cut, seed=seed)
+        return calibrated(frame, cut=(score.low + score.high) / 2 if cut is None else cut, seed=seed)
 
     def agree(self, name: str, *, seed: int = 0) -> Trusted:
         """How far a grader's judges agree with each other and each with itself, and how far people do."""
-        grader, _ = self._reading(name)
-        prompts = self.corpus.scan().select("transcript_id", pl.concat_str("task_set", "task_id", separator="\0", ignore_nulls=True)).collect()
+        grader, _ = self._score(name)
+        prompts = self.corpus.scan().select("transcript_id", pl.concat_str("environment", "prompt_id", separator="\0", ignore_nulls=True)).collect()
         judgments = self.judgments.frame(grader.name, sha=grader.sha)
         return agreed(grader, judgments, self.labels(grader.name), dict(prompts.iter_rows()), seed=seed)
 
@@ -236,24 +236,24 @@ class Study:
         with Labels(self.folder / LABELS) as kept:
             return kept.frame(question)
 
-    def _reading(self, name: str) -> tuple[Grader, Reading]:
+    def _score(self, name: str) -> tuple[Grader, Score]:
         """The grader and what is read off it by this name."""
         known = self.graders()
         grader = known.get(name.partition(".")[0])
-        reading = readings(grader).get(name) if grader else None
-        if grader is None or reading is None:
-            raise UnknownName("grader", name, [reading for grader in known.values() for reading in readings(grader)])
-        return grader, reading
+        score = scores_of(grader).get(name) if grader else None
+        if grader is None or score is None:
+            raise UnknownName("grader", name, [score for grader in known.values() for score in scores_of(grader)])
+        return grader, score
 
     def _graded(self, name: str) -> Values | None:
         """A grader's values; None where no grader of this study gives any of this name."""
         try:
-            grader, reading = self._reading(name)
+            grader, score = self._score(name)
         except UnknownName:
             return None
-        found = reading.of(grader, self.judgments.frame(grader.name, sha=grader.sha))
+        found = score.of(grader, self.judgments.frame(grader.name, sha=grader.sha))
         who = self.corpus.scan().select(*WHO).collect()
-        return Values(name, reading.unit, grader.version, who.join(found, on="transcript_id"), (reading.low, reading.high))
+        return Values(name, score.unit, grader.version, who.join(found, on="transcript_id"), (score.low, score.high))
 
     @property
     def runs(self) -> dict[str, list[Checkpoint]]:
@@ -301,7 +301,7 @@ class Study:
             return Values(name, "share of traces" if yes_and_no else "points", 1, frame)
         if graded := self._graded(name):
             return graded
-        judged = [reading for grader in self.graders().values() for reading in readings(grader)]
+        judged = [score for grader in self.graders().values() for score in scores_of(grader)]
         raise UnknownName("measure, outcome or grader", name, [*measures, *self.outcomes, *judged])
 
     def _term_values(self, text: str, run: str | None) -> pl.DataFrame:
@@ -346,11 +346,11 @@ class Study:
 
     def _corrected(self, trend: Trend, values: Values, environment: str | None, seed: int) -> Trend:
         """A grader's trend, corrected where there are labels."""
-        grader, reading = self._reading(values.measure)
+        grader, score = self._score(values.measure)
         labels = self.labels(grader.name)
         if not labels.height:
             return trend
-        frame = with_labels(values.frame.filter(pl.col("run") == trend.run), grader, reading, labels)
+        frame = with_labels(values.frame.filter(pl.col("run") == trend.run), grader, score, labels)
         return corrected(trend, frame if environment is None else frame.filter(pl.col("environment") == environment), values.ends, seed=seed)
 
     def _check_environment(self, environment: str | None) -> None:

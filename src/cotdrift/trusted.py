@@ -13,7 +13,7 @@ from cotdrift.agreement import Agreement, Scale, agreement
 from cotdrift.calibration import Calibration, calibrate
 from cotdrift.corrected import Corrected, corrected_mean, rogan_gladen
 from cotdrift.estimate import Floats
-from cotdrift.graded import Reading
+from cotdrift.graded import Score
 from cotdrift.grader import Grader
 from cotdrift.trend import Trend
 
@@ -52,9 +52,9 @@ def as_judgments(labels: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def with_labels(values: pl.DataFrame, grader: Grader, reading: Reading, labels: pl.DataFrame) -> pl.DataFrame:
+def with_labels(values: pl.DataFrame, grader: Grader, score: Score, labels: pl.DataFrame) -> pl.DataFrame:
     """A grader's values with what people say of the same traces as `truth`, and the chance each had to be labelled as `chance`."""
-    truth = reading.of(grader, as_judgments(labels)).select("transcript_id", truth="value")
+    truth = score.of(grader, as_judgments(labels)).select("transcript_id", truth="value")
     chances = labels.group_by("transcript_id").agg(chance=pl.col("probability").max())
     return values.join(truth, on="transcript_id", how="left").join(chances, on="transcript_id", how="left")
 
