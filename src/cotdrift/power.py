@@ -77,7 +77,7 @@ def tell_apart(
     samples each; t quantiles, as prompts may be few.
 
     >>> tell_apart(0.2, 0.3, samples=8).prompts, tell_apart(0.2, 0.3, samples=1).prompts
-    (78, 234)
+    (61, 264)
     """
     _check(before=before, after=after, kept=kept)
     if before == after:
@@ -120,7 +120,7 @@ def correct(
     its own.
 
     >>> correct(0.05, 0.0322, traces=20_000).corrected
-    398
+    400
     """
     _check(rate=rate, sensitivity=sensitivity, specificity=specificity)
     if sensitivity + specificity <= 1:
@@ -162,7 +162,7 @@ def agree(
     formula for two raters. `prompts` are those of the items; None has each item its own.
 
     >>> agree(0.6, 0.2, rate=0.5, raters=2).items, agree(0.6, 0.2, rate=0.5, raters=5).items
-    (246, 104)
+    (246, 95)
     """
     _check(rate=rate, alpha=alpha)
     if raters < 2:
