@@ -47,10 +47,11 @@ def test_prompts_make_labels_count_for_less() -> None:
     assert found.at_most == pytest.approx(0.0123, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_flag_alone_gives_no_upper_bound_to_speak_of() -> None:
     """A rate of 300 per million among 200,000 traces, a grader of sensitivity .7 and specificity .998, and 1,500 labels."""
     found: list[Rare] = []
-    for seed in range(60):
+    for seed in range(40):
         rng = np.random.default_rng(seed)
         truth = rng.random(200_000) < 300e-6
         flagged = np.where(truth, rng.random(200_000) < 0.7, rng.random(200_000) < 0.002)
@@ -67,9 +68,10 @@ def test_a_flag_alone_gives_no_upper_bound_to_speak_of() -> None:
     assert "of the upper bound comes from" in found[0].sentence()
 
 
+@pytest.mark.slow
 def test_strata_of_scores_tell_a_rare_rate_better_than_a_flag() -> None:
     in_two, in_five, held = [], [], []
-    for seed in range(60):
+    for seed in range(40):
         rng = np.random.default_rng(seed)
         truth = rng.random(50_000) < 0.002
         scores = np.where(truth, rng.beta(4, 2, 50_000), rng.beta(1, 12, 50_000))

@@ -208,7 +208,8 @@ def _ordinal_weights(kinds: int) -> Floats:
 
 def _ratio(above: Floats, below: Floats, *, otherwise: float = np.nan) -> Floats:
     above, below = np.broadcast_arrays(above, below)
-    return np.divide(above, below, out=np.full(above.shape, otherwise), where=below != 0)
+    ratio: Floats = np.divide(above, below, out=np.full(above.shape, otherwise), where=below != 0)
+    return ratio
 
 
 def _estimate(value: float, drawn: Floats, name: str, *, items: int, prompts: int, missing: int, level: float) -> Estimate:

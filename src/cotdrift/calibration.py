@@ -264,7 +264,7 @@ def _same_area(traces: Labelled) -> float | None:
     many, free = len(influences[0]) if influences else 0, len(areas) - 1
     if free < 1 or many <= free + 1:
         return None
-    apart = np.diff(np.stack(influences, axis=1), axis=1)
+    apart: Floats = np.diff(np.stack(influences, axis=1), axis=1)
     variance = many / (many - 1) * apart.T @ apart
     if np.linalg.matrix_rank(variance) < free:
         return None

@@ -202,8 +202,8 @@ def alpha_variance(alpha: float, *, rate: float, raters: int) -> float:
 def _yes_counts(alpha: float, rate: float, raters: int) -> Floats:
     """How likely each number of yes is: beta-binomial, in which two answers to one item correlate by alpha."""
     if alpha < NO_CORRELATION or alpha == 1:
-        ways = [comb(raters, yes) * rate**yes * (1 - rate) ** (raters - yes) for yes in range(raters + 1)]
-        return np.array(ways) if alpha < 1 else np.array([1 - rate, *[0.0] * (raters - 1), rate])
+        alone = [comb(raters, many) * rate**many * (1 - rate) ** (raters - many) for many in range(raters + 1)]
+        return np.array(alone) if alpha < 1 else np.array([1 - rate, *[0.0] * (raters - 1), rate])
     yes, a, b = np.arange(raters + 1), rate * (1 - alpha) / alpha, (1 - rate) * (1 - alpha) / alpha
     ways = np.array([comb(raters, int(many)) for many in yes], np.float64)
     return np.asarray(ways * np.exp(betaln(yes + a, raters - yes + b) - betaln(a, b)))

@@ -112,7 +112,7 @@ def neyman(sizes: ArrayLike, rates: ArrayLike, labels: int, *, least: int = 10) 
         middle = (low + high) / 2
         low, high = (middle, high) if np.clip(middle * wanted, floor, size).sum() <= labels else (low, middle)
     exact = np.clip(low * wanted, floor, size)
-    whole = np.floor(exact + 1e-9).astype(np.int64)
+    whole: Ints = np.floor(exact + 1e-9).astype(np.int64)
     order = np.argsort(np.where(whole < size, whole - exact, np.inf), kind="stable")
     whole[order[: labels - int(whole.sum())]] += 1
     return whole
@@ -143,7 +143,7 @@ def two_phase(strata: ArrayLike, labels: ArrayLike, prompts: ArrayLike, *, chanc
     if chances is not None:
         weights[labelled] = 1 / checked_chances(chances, labelled)
     yes = np.where(labelled, told, 0.0)
-    share, total = np.bincount(where, minlength=kinds) / n, np.bincount(where, weights)
+    share, total = np.bincount(where, minlength=kinds) / n, np.bincount(where, weights).astype(np.float64)
     known = total > 0
     rates = np.divide(np.bincount(where, weights * yes), total, out=np.zeros(kinds), where=known)
     rate = min(float(share @ rates), 1.0)
