@@ -264,7 +264,7 @@ def _stands(labelled: Kept, chances: ArrayLike | None) -> Floats:
 
 
 def _fewest(told: Floats, chances: Floats | None) -> int:
-    """The fewest labels of either kind, among traces that had like chances of one: a kind not seen where few are labelled may well be there."""
+    """The fewest labels of either kind among traces of like chances: a kind not seen where few were labelled may well be there."""
     strata = np.zeros(len(told), np.int64) if chances is None else score_strata(chances, strata=STRATA)
     return min(int(np.bincount(strata, told == kind, minlength=int(strata.max()) + 1).min()) for kind in (0, 1))
 
