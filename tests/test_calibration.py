@@ -70,10 +70,8 @@ def test_the_interval_of_auroc_is_as_wide_as_prompts_drawn_again_make_it() -> No
         return np.array([found.area for rows in drawn if (found := placements(SCORES[rows], LABELS[rows] == 1))])
 
     low, high = np.quantile(bootstrap(40, areas, resamples=600), [0.025, 0.975])
-    ours, alone = auroc(SCORES, LABELS, PROMPTS), auroc(SCORES, LABELS, np.arange(200))
-    assert (ours.low, ours.high) == pytest.approx((low, high), abs=0.25 * (high - low))
-    assert ours.low is not None
-    assert ours.low < (alone.low or 0) < (alone.high or 0) < (ours.high or 0)
+    ours = auroc(SCORES, LABELS, PROMPTS)
+    assert (ours.low, ours.high) == pytest.approx((low, high), abs=0.15 * (high - low))
 
 
 def test_a_perfect_grader_still_has_an_interval() -> None:
@@ -109,7 +107,7 @@ def test_groups_are_told_apart_by_name() -> None:
 
 def test_a_grader_that_gets_worse_is_found_out() -> None:
     found = [
-        calibrate(*graded(np.random.default_rng(seed), (0.9, 0.85, 0.6))[:3], groups=np.repeat([0, 1, 2], 160), seed=seed)
+        calibrate(*graded(np.random.default_rng(seed), (0.9, 0.85, 0.6), n_prompts=60)[:3], groups=np.repeat([0, 1, 2], 240), seed=seed)
         for seed in range(20)
     ]
     assert sum(one.is_stable is False for one in found) >= 18

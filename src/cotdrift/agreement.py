@@ -65,7 +65,8 @@ class Agreement(Struct, frozen=True, kw_only=True):
         raw = f"{who}: {100 * self.raw.value:.1f} % of pairs agree"
         rarest, share = min(self.prevalence.items(), key=lambda pair: pair[1])
         if self.alpha.value is None:
-            return f"{raw}, but all give one answer ({rarest}), so nothing is known of alpha."
+            only = max(self.prevalence, key=self.prevalence.__getitem__)
+            return f"{raw}, but all give one answer ({only}), so nothing is known of alpha."
         around = f", {_number(self.range[0])} to {_number(self.range[1])} with one rater left out" if self.range else ""
         verdict = "" if self.alpha.value >= RELIABLE else "; single answers cannot be relied on"
         return (
@@ -207,7 +208,8 @@ def _ordinal_weights(kinds: int) -> Floats:
 
 def _ratio(above: Floats, below: Floats, *, otherwise: float = np.nan) -> Floats:
     above, below = np.broadcast_arrays(above, below)
-    return np.divide(above, below, out=np.full(above.shape, otherwise), where=below != 0)
+    ratio: Floats = np.divide(above, below, out=np.full(above.shape, otherwise), where=below != 0)
+    return ratio
 
 
 def _estimate(value: float, drawn: Floats, name: str, *, items: int, prompts: int, missing: int, level: float) -> Estimate:

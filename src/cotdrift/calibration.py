@@ -184,7 +184,8 @@ def auroc(judged: ArrayLike, labels: ArrayLike, prompts: ArrayLike, *, missing: 
         return made(value=found.area, method="AUROC; no prompt differs from another, so no interval")
     half = float(stdtrit(n_prompts - 1, (1 + level) / 2)) * variance**0.5 / (found.area * (1 - found.area))
     low, high = expit(logit(found.area) - half), expit(logit(found.area) + half)
-    return made(value=found.area, low=float(low), high=float(high), method="AUROC; DeLong on the log-odds scale, clustered by prompt")
+    low, high = min(float(low), found.area), max(float(high), found.area)
+    return made(value=found.area, low=low, high=high, method="AUROC; DeLong on the log-odds scale, clustered by prompt")
 
 
 def placements(judged: Floats, truth: NDArray[np.bool_]) -> Placements | None:
@@ -263,7 +264,7 @@ def _same_area(traces: Labelled) -> float | None:
     many, free = len(influences[0]) if influences else 0, len(areas) - 1
     if free < 1 or many <= free + 1:
         return None
-    apart = np.diff(np.stack(influences, axis=1), axis=1)
+    apart: Floats = np.diff(np.stack(influences, axis=1), axis=1)
     variance = many / (many - 1) * apart.T @ apart
     if np.linalg.matrix_rank(variance) < free:
         return None

@@ -234,8 +234,7 @@ def _told(
 ) -> tuple[float | None, float | None, float | None, float | None, str]:
     """Value, low, high, weight and method."""
     labelled = np.isfinite(told)
-    stands = _stands(labelled, chances)
-    if share and weight is None and min(_independent(stands[told == 1]), _independent(stands[told == 0])) < FEW:
+    if share and weight is None and _fewest(told, chances) < FEW:
         counted = two_phase(_labelled_strata(seen, labelled, chances), told, codes, chances=chances, level=level)
         return counted.value, counted.low, counted.high, None, "share; few labels of one kind, so strata of the grader's values are counted"
     pseudo = pseudo_outcomes(seen, told, codes, chances=chances, weight=weight)
@@ -264,9 +263,10 @@ def _stands(labelled: Kept, chances: ArrayLike | None) -> Floats:
     return weights / max(float(weights.sum()), 1.0)
 
 
-def _independent(stands: Floats) -> float:
-    """As how many labels that stand for as many traces each these count (Kish 1965)."""
-    return float(stands.sum() ** 2 / (stands @ stands)) if len(stands) else 0.0
+def _fewest(told: Floats, chances: Floats | None) -> int:
+    """The fewest labels of either kind among traces of like chances: a kind not seen where few were labelled may well be there."""
+    strata = np.zeros(len(told), np.int64) if chances is None else score_strata(chances, strata=STRATA)
+    return min(int(np.bincount(strata, told == kind, minlength=int(strata.max()) + 1).min()) for kind in (0, 1))
 
 
 def _labelled_strata(seen: Floats, labelled: Kept, chances: Floats | None) -> Ints:
@@ -277,7 +277,8 @@ def _labelled_strata(seen: Floats, labelled: Kept, chances: Floats | None) -> In
     have = np.unique(strata[labelled])
     if len(have) == 0:
         raise InputError("None of these traces is labelled.")
-    return have[np.abs(have[:, None] - strata).argmin(axis=0)]
+    nearest: Ints = have[np.abs(have[:, None] - strata).argmin(axis=0)]
+    return nearest
 
 
 def _summed(yes: Kept, prompts: NDArray[np.generic]) -> Sums:

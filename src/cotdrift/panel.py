@@ -38,7 +38,8 @@ class Audit(NamedTuple):
     @property
     def likeliest(self) -> Floats:
         """The likeliest answer of each item."""
-        return self.answers[self.chances.argmax(axis=1)]
+        likeliest: Floats = self.answers[self.chances.argmax(axis=1)]
+        return likeliest
 
 
 def rows_of(ratings: ArrayLike) -> Floats:

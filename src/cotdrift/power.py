@@ -15,6 +15,8 @@ from cotdrift.estimate import Floats
 
 LARGEST = 100_000_000
 """More of anything is not to be had."""
+NO_CORRELATION = 1e-6
+"""Below this alpha answers are taken for independent: beta functions are too large to be told apart there."""
 FEW = 20
 """Labelled positives below which intervals are exact, and wider than told here."""
 
@@ -37,8 +39,8 @@ class Labels(Struct, frozen=True, kw_only=True):
     rate: float
     width: float
     """Of the whole interval."""
-    alone: int
-    """Labels, were there no grader."""
+    alone: int | None
+    """Labels on random traces of these prompts, were there no grader; None where the prompts are too few for the width."""
     corrected: int | None
     """Labels on a random part of the graded traces (PPI++); None where even labelling all of them leaves a wider interval."""
     separate: int | None
@@ -75,7 +77,7 @@ def tell_apart(
     samples each; t quantiles, as prompts may be few.
 
     >>> tell_apart(0.2, 0.3, samples=8).prompts, tell_apart(0.2, 0.3, samples=1).prompts
-    (78, 234)
+    (61, 264)
     """
     _check(before=before, after=after, kept=kept)
     if before == after:
@@ -118,30 +120,28 @@ def correct(
     its own.
 
     >>> correct(0.05, 0.0322, traces=20_000).corrected
-    398
+    400
     """
     _check(rate=rate, sensitivity=sensitivity, specificity=specificity)
     if sensitivity + specificity <= 1:
         raise InputError("A grader with sensitivity + specificity of at most 1 is no better than chance, and corrects nothing.")
-    many = prompts or traces
     target = (width / (2 * float(ndtri((1 + level) / 2)))) ** 2
     said = rate * sensitivity + (1 - rate) * (1 - specificity)
-    better, truth = sensitivity + specificity - 1, rate * (1 - rate)
-    explained = better**2 * truth / (said * (1 - said)) if 0 < said < 1 else 0.0
-    misses, alarms = rate * sensitivity * (1 - sensitivity), (1 - rate) * specificity * (1 - specificity)
-    graded = said * (1 - said) * _effect(traces, many, correlation) / (traces * better**2)
-    all_told = truth * explained * _effect(traces, many, correlation) / traces
+    better, truth, graded = sensitivity + specificity - 1, rate * (1 - rate), said * (1 - said)
+    explained = better**2 * truth / graded
+    errors = rate * sensitivity * (1 - sensitivity) + (1 - rate) * specificity * (1 - specificity)
+    shared = truth * correlation * max(traces / (prompts or traces) - 1, 0) / traces  # random labels pay for prompts as all traces do
 
-    def counted(one: float, rest: float, most: int) -> int | None:
-        return _least(lambda n: one * _effect(n, many, correlation) / n + rest <= target, most)
+    def counted(one: float, rest: float, most: int = LARGEST) -> int | None:
+        return _least(lambda n: one / n + rest <= target, most)
 
-    corrected = counted(truth * (1 - explained), all_told, traces)
+    corrected = counted(truth * (1 - explained), truth * explained / traces + shared, traces)
     return Labels(
         rate=rate,
         width=width,
-        alone=counted(truth, 0.0, LARGEST) or LARGEST,
+        alone=counted(truth, shared),
         corrected=corrected,
-        separate=counted((misses + alarms) / better**2, graded, LARGEST),
+        separate=counted(errors / better**2, graded / better**2 / traces + shared),
         positives=None if corrected is None else corrected * rate,
     )
 
@@ -162,7 +162,7 @@ def agree(
     formula for two raters. `prompts` are those of the items; None has each item its own.
 
     >>> agree(0.6, 0.2, rate=0.5, raters=2).items, agree(0.6, 0.2, rate=0.5, raters=5).items
-    (246, 104)
+    (246, 95)
     """
     _check(rate=rate, alpha=alpha)
     if raters < 2:
@@ -201,9 +201,9 @@ def alpha_variance(alpha: float, *, rate: float, raters: int) -> float:
 
 def _yes_counts(alpha: float, rate: float, raters: int) -> Floats:
     """How likely each number of yes is: beta-binomial, in which two answers to one item correlate by alpha."""
-    if alpha in (0.0, 1.0):
-        ways = [comb(raters, yes) * rate**yes * (1 - rate) ** (raters - yes) for yes in range(raters + 1)]
-        return np.array(ways) if alpha == 0 else np.array([1 - rate, *[0.0] * (raters - 1), rate])
+    if alpha < NO_CORRELATION or alpha == 1:
+        alone = [comb(raters, many) * rate**many * (1 - rate) ** (raters - many) for many in range(raters + 1)]
+        return np.array(alone) if alpha < 1 else np.array([1 - rate, *[0.0] * (raters - 1), rate])
     yes, a, b = np.arange(raters + 1), rate * (1 - alpha) / alpha, (1 - rate) * (1 - alpha) / alpha
     ways = np.array([comb(raters, int(many)) for many in yes], np.float64)
     return np.asarray(ways * np.exp(betaln(yes + a, raters - yes + b) - betaln(a, b)))
