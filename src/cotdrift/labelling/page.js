@@ -190,7 +190,7 @@ function startQuote() {
 function moveCursor(first, last) {
   cursor = { first, last };
   drawMarks();
-  at('shown').querySelector('.cursor')?.scrollIntoView({ block: 'nearest' });
+  at('shown').querySelector('.cursor')?.scrollIntoView({ block: 'center' });
   const { part, from } = stops[first];
   at('said').textContent = now.case.parts[part].text.slice(from, stops[last].to);
 }
