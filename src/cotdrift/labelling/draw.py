@@ -105,7 +105,7 @@ def _drawn(strata: Mapping[str, Sequence[str]], design: Design) -> dict[str, flo
         )
     order = list(islice(seats(sizes, _weights(sizes, design.sample)), many))
     shared, whole = Counter(order[: round(design.common * many)]), Counter(order)
-    chance = {}
+    chance: dict[str, float] = {}
     for name, ids in strata.items():
         everyone = sorted(ids, key=lambda one: _number(design.seed, "common", one))
         together, others = everyone[: shared[name]], everyone[shared[name] :]

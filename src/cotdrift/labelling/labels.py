@@ -6,6 +6,7 @@ It is one SQLite file, `labels.sqlite` in the study. What is taken back is taken
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -124,9 +125,7 @@ class Labels:
         if not self.path.parent.is_dir():
             raise InputError(f"{self.path.parent}: there is no such folder. Name the one of a study.")
         self._database = sqlite3.connect(self.path, timeout=WAITED_SECONDS, isolation_level=None, check_same_thread=False)
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = FULL")  # a label is on the disk before the next case is shown
-        self._database.executescript(SCHEMA)
+        self._set_up()
 
     def __enter__(self) -> Self:
         return self
@@ -208,6 +207,19 @@ class Labels:
         found = self._database.execute(f"SELECT cases FROM draws WHERE {where} ORDER BY place DESC LIMIT 1", tuple(told.values()))
         row = found.fetchone()
         return None if row is None else msgspec.json.decode(row[0], type=list[Case])
+
+    def _set_up(self) -> None:
+        end = time.monotonic() + WAITED_SECONDS
+        while True:
+            try:
+                self._database.execute("PRAGMA journal_mode = WAL")
+                break
+            except sqlite3.OperationalError:  # another sets the same file up, and for this SQLite does not wait by itself
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.02)
+        self._database.execute("PRAGMA synchronous = FULL")  # a label is on the disk before the next case is shown
+        self._database.executescript(f"BEGIN IMMEDIATE;{SCHEMA}COMMIT;")
 
     def _chances(self) -> Chances:
         """Each annotator's last draw of each question: the chance of each of its cases."""

@@ -190,7 +190,7 @@ function startQuote() {
 function moveCursor(first, last) {
   cursor = { first, last };
   drawMarks();
-  at('shown').querySelector('.cursor')?.scrollIntoView({ block: 'nearest' });
+  at('shown').querySelector('.cursor')?.scrollIntoView({ block: 'center' });
   const { part, from } = stops[first];
   at('said').textContent = now.case.parts[part].text.slice(from, stops[last].to);
 }
@@ -267,9 +267,15 @@ function show(told) {
   if (told.before?.label) at('groups').querySelector(`[data-label="${CSS.escape(told.before.label)}"]`)?.classList.add('was');
   at('shown').scrollTop = 0;
   scrollTo(0, 0);
-  at('shown').focus({ preventScroll: true });
+  toCase();
   at('said').textContent = told.case ? `${labelled} of ${cases} labelled. The next case is shown.` : 'All cases are labelled.';
   document.documentElement.dataset.shown = told.case ? told.case.place : 'end';
+}
+
+/* Focus rests on the case, so that keys scroll it; a quieter sign than the ring of what Tab reaches says so. */
+function toCase() {
+  at('shown').classList.add('placed');
+  at('shown').focus({ preventScroll: true });
 }
 
 function complain(fault) {
@@ -320,7 +326,7 @@ function pressed(event) {
   if (event.target === at('note')) {
     if (event.key === 'Escape' || (event.key === 'Enter' && !event.shiftKey)) {
       event.preventDefault();
-      at('shown').focus({ preventScroll: true });
+      toCase();
     }
     return;
   }
@@ -345,6 +351,7 @@ function pressed(event) {
 
 async function start() {
   document.addEventListener('keydown', pressed);
+  at('shown').addEventListener('blur', () => at('shown').classList.remove('placed'));
   document.addEventListener('visibilitychange', () => {
     clock.spent = 1000 * spent();
     clock.since = document.hidden ? null : performance.now();

@@ -61,7 +61,8 @@ class Served(Struct, frozen=True):
 
     def wait(self) -> None:
         """Come back when the server has ended."""
-        self.thread.join()
+        while self.thread.is_alive():
+            self.thread.join(0.2)  # without an end, Ctrl-C goes unheard where the system hands it to the server's thread
 
 
 def application(sitting: Sitting, token: str) -> Starlette:
