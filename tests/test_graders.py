@@ -323,6 +323,10 @@ BAD = {
     ),
     "a date that is none": ("---\nquestion: Is it?\nanswers: {yes: 2026-99-99, no: b}\n---\n{answer}", "the head cannot be read as YAML"),
     "a tag that fits nothing": ("---\nquestion: Is it?\nversion: !!int ''\n---\n{answer}", "the head cannot be read as YAML"),
+    "a depth that no parser stands": (
+        "---\nquestion: Is it?\nanswers: " + "[" * 200_000 + "\n---\n{answer}",
+        "question marks stand in it 200008 times",
+    ),
     "no text": (b"---\nquestion: \xff\n---\n{answer}", "byte 14 is no UTF-8. Write the file as UTF-8"),
 }
 
@@ -351,7 +355,7 @@ PIECES = st.sampled_from(
         *("&a ", "*a", "!!int ", "!!bool ", "!!binary ", "!!set ", "<<: ", "yes", "no", "null", "~"),
         *("question: Is it?\n", "answers: {yes: a, no: b}\n", "answers: ", "details: ", "window: ", "worse: low\n", "reads: ", "version: "),
         *("{answer}", "{reasoning}", "prompt: ", "label: ", "value: ", "levels: "),
-        *("1e999", ".nan", "-.inf", "0x", "9" * 5000, "2026-99-99", "12:61", "ß", "\x00", "\ufeff", "\u2028", "[" * 3000, "{a: " * 300),
+        *("1e999", ".nan", "-.inf", "0x", "9" * 5000, "2026-99-99", "12:61", "ß", "\x00", "\ufeff", "\u2028", "[" * 300, "{a: " * 100),
     ]
 )
 GARBAGE = st.one_of(
