@@ -15,7 +15,7 @@ GROUP = "cotdrift.graders"
 SUFFIXES = (".md", ".yaml", ".yml")
 """What the name of a grader's file ends in."""
 OPENERS, MOST_OPEN = b"[{-?", 10_000
-"""What begins a level of YAML, and how many are read: several times as many within one another bring the parser down, and the process with it."""
+"""What opens a level of YAML, and how many are read: some times as many within one another crash the parser, and the process."""
 LINE_BREAK = re.compile(r"\s*\n\s*")
 
 
