@@ -47,9 +47,7 @@ question: Is it green?
 answers: {yes: It is., no: It is not.}
 ---
 Look at this.
-<answer>
 {answer}
-</answer>
 """
 GOOD_YAML = """question: Which colour is it?
 answers:
@@ -64,9 +62,7 @@ reads:
   - {name: low, how: at most, bound: 1, unit: share of windows}
 prompt: |
   Look at this.
-  <reasoning>
   {reasoning}
-  </reasoning>
 """
 
 every_grader = pytest.mark.parametrize("asked", SHELF.values(), ids=SHELF)
@@ -110,18 +106,19 @@ def test_the_head_of_a_grader_is_whole(asked: Grader) -> None:
 
 
 @every_grader
-def test_a_prompt_says_that_what_it_shows_is_data_and_marks_where_it_stands(asked: Grader) -> None:
-    instructions, *shown = re.split(r"^<(?:scenario|reasoning|answer)>\n", asked.prompt, flags=re.MULTILINE)
-    assert instructions.startswith("You are shown "), "a judge is told first what it sees"
-    assert DATA in instructions
-    assert not PLACE.search(instructions), "what to do comes before what is shown"
-    for part, rest in zip(PARTS[asked.name].split(), shown, strict=True):
-        assert rest.startswith(f"{{{part}}}\n</{part}>\n")
+def test_a_prompt_says_that_what_it_shows_is_data_and_shows_it_after_what_to_do(asked: Grader) -> None:
+    first, second, *_ = asked.prompt.splitlines()
+    assert first.startswith("You are shown "), "a judge is told first what it sees"
+    assert second == DATA
+    assert PLACE.findall(asked.prompt) == PARTS[asked.name].split(), "each part once"
+    instructions, *shown = asked.prompt.split("\n\n{")
+    assert not PLACE.search(instructions)
+    assert [one.partition("}")[2].partition("\n")[0] for one in shown] == [""] * len(shown), "each in a paragraph of its own"
 
 
 @every_grader
 def test_a_prompt_asks_for_quotes_last_and_leaves_the_form_to_the_runner(asked: Grader) -> None:
-    last = asked.prompt.rpartition("</")[2].partition(">\n")[2]
+    last = PLACE.split(asked.prompt)[-1]
     assert "word for word" in last
     assert 5 <= len(last.split()) <= 40
     said = PLACE.sub("", asked.prompt)
@@ -148,6 +145,14 @@ def test_the_examples_of_a_prompt_answer_in_its_own_words_and_one_is_a_near_miss
     assert len(set(labels)) >= 2, "they show where one answer ends and another begins"
     levels = {level for detail in asked.details for level in detail.levels}
     assert {found[0][1] for found in verdicts} - {""} <= levels
+
+
+@every_grader
+def test_every_label_and_level_of_a_grader_has_a_name_of_its_own(asked: Grader) -> None:
+    named = [answer.label for answer in asked.answers] + [read.name for read in asked.reads]
+    named += [level for detail in asked.details for level in detail.levels]
+    assert len(set(named)) == len(named), "each is a number that can be followed over the steps"
+    assert "none" not in named
 
 
 def test_no_two_graders_are_the_same_instrument() -> None:
@@ -192,7 +197,7 @@ def test_the_two_views_of_reasonableness_differ_in_the_reasoning_and_in_nothing_
     alone, reasoned = SHELF["reasonableness"], SHELF["reasonableness_reasoned"]
     for field in ("question", "answers", "details", "worse", "window", "reads", "version"):
         assert getattr(alone, field) == getattr(reasoned, field)
-    without = reasoned.prompt.replace("<reasoning>\n{reasoning}\n</reasoning>\n\n", "")
+    without = reasoned.prompt.replace("{reasoning}\n\n", "")
     without = without.replace(" to an AI model, the model's reasoning, and what", " to an AI model, and what")
     assert without == alone.prompt
 
@@ -210,7 +215,6 @@ def test_both_reviews_rate_on_one_scale() -> None:
     values = [answer.value for answer in passage.answers]
     assert (values[0], values[-1]) == (0, 10)
     assert all(low < high for low, high in pairwise(values))
-    assert list(passage.details[0].levels) == [answer.label for answer in passage.answers]
 
 
 # --- a grader of one's own
@@ -221,7 +225,7 @@ def test_a_markdown_file_of_ones_own_is_a_grader(tmp_path: Path) -> None:
     assert (asked.name, asked.question, asked.sees) == ("mine", "Is it green?", {"answer"})
     assert [(answer.label, answer.value, answer.meaning) for answer in asked.answers] == [("yes", 1, "It is."), ("no", 0, "It is not.")]
     assert asked.is_yes_or_no
-    assert asked.prompt == "Look at this.\n<answer>\n{answer}\n</answer>"
+    assert asked.prompt == "Look at this.\n{answer}"
 
 
 @pytest.mark.parametrize("name", ["mine.yaml", "mine.yml"])
@@ -235,7 +239,7 @@ def test_a_yaml_file_of_ones_own_is_a_grader(tmp_path: Path, name: str) -> None:
 
 def test_the_file_that_the_guide_shows_is_a_grader(tmp_path: Path) -> None:
     [shown] = re.findall(r"^```markdown\n(.*?)^```$", (HOUSE / "docs" / "graders.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    assert shown.count("\n") == 10
+    assert shown.count("\n") <= 10
     asked = grader(write(tmp_path, shown, "apology.md"))
     assert asked.is_yes_or_no
     assert asked.sees == {"answer"}
@@ -319,6 +323,10 @@ BAD = {
     ),
     "a date that is none": ("---\nquestion: Is it?\nanswers: {yes: 2026-99-99, no: b}\n---\n{answer}", "the head cannot be read as YAML"),
     "a tag that fits nothing": ("---\nquestion: Is it?\nversion: !!int ''\n---\n{answer}", "the head cannot be read as YAML"),
+    "a depth that no parser stands": (
+        "---\nquestion: Is it?\nanswers: " + "[" * 200_000 + "\n---\n{answer}",
+        "question marks stand in it 200008 times",
+    ),
     "no text": (b"---\nquestion: \xff\n---\n{answer}", "byte 14 is no UTF-8. Write the file as UTF-8"),
 }
 
@@ -347,7 +355,7 @@ PIECES = st.sampled_from(
         *("&a ", "*a", "!!int ", "!!bool ", "!!binary ", "!!set ", "<<: ", "yes", "no", "null", "~"),
         *("question: Is it?\n", "answers: {yes: a, no: b}\n", "answers: ", "details: ", "window: ", "worse: low\n", "reads: ", "version: "),
         *("{answer}", "{reasoning}", "prompt: ", "label: ", "value: ", "levels: "),
-        *("1e999", ".nan", "-.inf", "0x", "9" * 5000, "2026-99-99", "12:61", "ß", "\x00", "\ufeff", "\u2028", "[" * 3000, "{a: " * 300),
+        *("1e999", ".nan", "-.inf", "0x", "9" * 5000, "2026-99-99", "12:61", "ß", "\x00", "\ufeff", "\u2028", "[" * 300, "{a: " * 100),
     ]
 )
 GARBAGE = st.one_of(
@@ -366,11 +374,14 @@ GARBAGE = st.one_of(
 @example(content=GOOD_YAML.encode(), name="any.yaml")
 def test_any_file_is_a_grader_or_refused_in_one_sentence(tmp_path_factory: pytest.TempPathFactory, content: bytes, name: str) -> None:
     path = write(tmp_path_factory.getbasetemp(), content, name)
+    asked, said = None, ""
     try:
         asked = grader(path)
     except InputError as fault:
-        assert one_sentence_about(path, str(fault)), str(fault)
-        return
-    assert len(asked.answers) >= 2
-    assert asked.sees
-    assert re.fullmatch(r"[0-9a-f]{16}", asked.sha)
+        said = str(fault)
+    if asked is None:
+        assert one_sentence_about(path, said), said
+    else:
+        assert len(asked.answers) >= 2
+        assert asked.sees
+        assert re.fullmatch(r"[0-9a-f]{16}", asked.sha)

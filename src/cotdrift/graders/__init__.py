@@ -14,6 +14,8 @@ GROUP = "cotdrift.graders"
 """The entry-point group under which an installed package names a package of its own that holds graders."""
 SUFFIXES = (".md", ".yaml", ".yml")
 """What the name of a grader's file ends in."""
+OPENERS, MOST_OPEN = b"[{-?", 10_000
+"""What opens a level of YAML, and how many are read: some times as many within one another crash the parser, and the process."""
 LINE_BREAK = re.compile(r"\s*\n\s*")
 
 
@@ -60,6 +62,10 @@ def _markdown(package: Traversable) -> list[Traversable]:
 def _read(path: Path, *, name: str | None = None) -> Grader:
     """The grader in a file; whatever is wrong with the file is one sentence."""
     try:
+        if (opened := sum(map(path.read_bytes().count, OPENERS))) > MOST_OPEN:
+            raise InputError(
+                f"{path}: brackets, dashes and question marks stand in it {opened} times, {MOST_OPEN} at most. Check that it is a grader."
+            )
         return read_grader(path, name=name)
     except InputError as fault:
         raise InputError(LINE_BREAK.sub(" ", str(fault))) from None  # YAML tells its faults in several lines
