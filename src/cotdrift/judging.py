@@ -120,7 +120,7 @@ def judges_of(names: Sequence[str], **config: Any) -> dict[str, Model]:
     made = {}
     for name in names:
         try:
-            made[name] = get_model(name, config=GenerateConfig(**({"max_retries": RETRIES} | config)))
+            made[name] = get_model(name, memoize=False, config=GenerateConfig(**({"max_retries": RETRIES} | config)))
         except Exception as fault:  # each provider has its own ways to say that it cannot be had
             said = " ".join(str(fault).split()) or type(fault).__name__
             raise InputError(f"The judge {name!r} cannot be had: {said}") from None

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 Against = Literal["start", "human", "answers"]
 WHO = ["transcript_id", "run", "checkpoint", "step", "environment", "prompt_id"]
+NO_SETTINGS = frozenset({"max_connections", "max_retries", "timeout"})
+"""How judges are reached, which does not make them others."""
 
 
 class Frame(Protocol):
@@ -183,19 +185,28 @@ class Study:
         `config` is Inspect's for generation: temperature, reasoning_effort, max_tokens (of one reply), max_connections.
         """
         asked = [grader_called(name) for name in graders]
-        models = judges_of(judges, **config)
-        settings = ",".join(f"{name}={value}" for name, value in sorted(config.items()) if name != "max_connections")
-        done = []
-        for grader in asked:
-            self._keep_grader(grader)
-            priced_limits = priced(limits or Limits(), models.values())
-            plan = plan_pass(self.corpus, grader, models, settings, self.judgments, chosen or Chosen(), priced_limits)
-            tell(f"{grader.name}: {plan.sentence()}")
-            if not dry_run:
-                with _progress("judging", " judgments", plan.asked) as step:
-                    pass_ = judge_all(self.corpus, grader, models, settings, self.judgments, plan, chosen or Chosen(), priced_limits, done=step)
-                    done.append(asyncio.run(pass_))
-        return done
+        models, which = judges_of(judges, **config), chosen or Chosen()
+        known_price = priced(limits or Limits(), models.values())
+        settings = ",".join(f"{name}={value}" for name, value in sorted(config.items()) if name not in NO_SETTINGS)
+
+        async def one_after_the_other() -> list[Judged]:
+            done = []
+            try:
+                for grader in asked:
+                    self._keep_grader(grader)
+                    plan = plan_pass(self.corpus, grader, models, settings, self.judgments, which, known_price)
+                    tell(f"{grader.name}: {plan.sentence()}")
+                    if dry_run:
+                        continue
+                    with _progress("judging", " judgments", plan.asked) as step:
+                        judged = judge_all(self.corpus, grader, models, settings, self.judgments, plan, which, known_price, done=step)
+                        done.append(await judged)
+            finally:
+                for model in models.values():
+                    await model.api.aclose()
+            return done
+
+        return asyncio.run(one_after_the_other())
 
     def _keep_grader(self, grader: Grader) -> None:
         kept = self.folder / "graders" / f"{grader.name}-{grader.sha}.json"
