@@ -31,9 +31,7 @@ PARTS = {
     "rationalisation": "scenario reasoning",
     "reasonableness": "scenario answer",
     "reasonableness_reasoned": "scenario reasoning answer",
-    "referent": "scenario reasoning",
     "review": "scenario reasoning",
-    "review_of_summaries": "scenario reasoning",
     "reward_reasoning": "scenario reasoning",
 }
 """What the question of each is about, and so what has to be shown."""
@@ -184,13 +182,10 @@ def test_metagaming_names_the_eight_families() -> None:
     assert SHELF["metagaming"].is_yes_or_no
 
 
-def test_a_framing_is_a_category_and_a_referent_is_outside_or_not() -> None:
+def test_a_framing_is_a_category() -> None:
     assert len(SHELF["framing"].answers) == 6
     assert {answer.value for answer in SHELF["framing"].answers} == {None}
     assert {"permits"} < set(SHELF["framing"].details[0].levels)
-    assert [answer.label for answer in SHELF["referent"].answers if answer.value] == ["outside"]
-    assert len(SHELF["referent"].answers) == 4
-    assert "⟦" in SHELF["referent"].prompt
 
 
 def test_the_two_views_of_reasonableness_differ_in_the_reasoning_and_in_nothing_else() -> None:
@@ -209,10 +204,8 @@ def test_motivated_reasoning_is_one_scale_read_off_by_two_sets_of_signs() -> Non
     assert set(principled.details[0].levels) - set(rebuttal.details[0].levels) == {"guideline"}
 
 
-def test_both_reviews_rate_on_one_scale() -> None:
-    passage, summaries = SHELF["review"], SHELF["review_of_summaries"]
-    assert (passage.answers, passage.details) == (summaries.answers, summaries.details)
-    values = [answer.value for answer in passage.answers]
+def test_a_review_rates_on_a_scale() -> None:
+    values = [answer.value for answer in SHELF["review"].answers]
     assert (values[0], values[-1]) == (0, 10)
     assert all(low < high for low, high in pairwise(values))
 

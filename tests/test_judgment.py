@@ -19,7 +19,10 @@ TALKS = Grader(
     details=(FAMILY,),
 )
 SCALE = Grader(
-    name="clear", question="How clear?", prompt="{reasoning}", answers=tuple(Answer(label=str(n), value=n, meaning=f"{n}") for n in range(5))
+    name="clear",
+    question="How clear?",
+    prompt="{reasoning}",
+    answers=tuple(Answer(label=str(n), value=n, meaning=f"{n}") for n in range(5)),
 )
 
 
@@ -53,7 +56,9 @@ def test_a_number_is_an_answer_of_a_scale_as_text_or_number(answer: object) -> N
     assert said.value == 3.0
 
 
-@pytest.mark.parametrize("reply", ["", "Yes, because it does.", '{"answer": "maybe"}', '{"answer": 7}', "{", '{"answer": ["yes"]}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "reply", ["", "Yes, because it does.", '{"answer": "maybe"}', '{"answer": 7}', "{", '{"answer": ["yes"]}', "[" * 100_000]
+)
 def test_what_is_no_answer_is_not_made_into_one(reply: str) -> None:
     assert read_reply(TALKS, reply) is None
 
@@ -89,7 +94,10 @@ def test_an_exact_quote_is_where_it_says(before: str, quote: str, after: str, of
     assert text[found.start - offset : found.end - offset] == quote
 
 
-@given(words=st.lists(st.text(alphabet="abcdefgh", min_size=1, max_size=6), min_size=1, max_size=6), gaps=st.lists(st.sampled_from([" ", "\n", "  \t"])))
+@given(
+    words=st.lists(st.text(alphabet="abcdefgh", min_size=1, max_size=6), min_size=1, max_size=6),
+    gaps=st.lists(st.sampled_from([" ", "\n", "  \t"])),
+)
 def test_case_and_white_space_do_not_hide_a_quote(words: list[str], gaps: list[str]) -> None:
     text = "".join(word.upper() + (gaps[at] if at < len(gaps) else " ") for at, word in enumerate(words))
     found = locate(" ".join(words), {"reasoning": (f"xyz {text} xyz", 0)})

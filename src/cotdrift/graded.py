@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -95,6 +95,7 @@ def _panel(judgments: pl.DataFrame, said: pl.Expr, *, share: bool) -> pl.DataFra
     """What the judges say together of each window: a yes or no by strict majority of all who were asked, a number by its mean."""
     votes = judgments.filter(pl.col("repeat") == 0).with_columns(said=said)
     asked, mean, answered = pl.len(), pl.col("said").mean(), pl.col("said").count()
+    value: pl.Expr
     if share:
         yes = pl.col("said").sum()
         no = answered - yes
@@ -122,7 +123,7 @@ def _windowed(read: Read, worse: str, values: Floats) -> float:
     if read.how == "at most":
         return float((values <= (read.bound or 0.0)).mean())
     if read.how == "worst decile":
-        ordered: Sequence[float] = np.sort(values) if worse == "low" else np.sort(values)[::-1]
+        ordered = np.sort(values) if worse == "low" else np.sort(values)[::-1]
         return float(ordered[max(0, -(-len(values) // 10) - 1)])
     if read.how == "start to end":
         third = max(1, len(values) // THIRD)

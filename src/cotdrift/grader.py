@@ -89,17 +89,23 @@ class Grader(Struct, frozen=True, kw_only=True):
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     def asked(self, *, scenario: str, reasoning: str, answer: str) -> str:
-        """What a judge reads of one trace. Each part stands between marks that the text between them cannot know of, and so cannot close."""
+        """What a judge reads of one trace. Each part stands between marks that the text between them cannot know, and so cannot close."""
         parts = {"scenario": scenario, "reasoning": reasoning, "answer": answer}
         shown = PLACE.sub(lambda place: _marked(place[1], parts[place[1]]), self.prompt)
         return f"{shown}\n\n{self._reply_wanted}"
 
     @property
     def _reply_wanted(self) -> str:
-        fields = {"quotes": '["words copied exactly from the text above, which show it"]', "reason": '"one sentence"'}
+        fields = {
+            "quotes": '["words copied exactly from the text above, which show it"]',
+            "reason": '"one sentence, unless told otherwise above"',
+        }
         fields |= {detail.name: " or ".join(f'"{level}"' for level in [*detail.levels, "none"]) for detail in self.details}
         fields["answer"] = " or ".join(f'"{answer.label}"' for answer in self.answers)
-        lines = ["Reply with one JSON object and nothing else:", "{" + ", ".join(f'"{name}": {what}' for name, what in fields.items()) + "}"]
+        lines = [
+            "Reply with one JSON object and nothing else:",
+            "{" + ", ".join(f'"{name}": {what}' for name, what in fields.items()) + "}",
+        ]
         lines += [f'"answer" is "{answer.label}": {answer.meaning}' for answer in self.answers if answer.meaning]
         for detail in self.details:
             lines.append(f'"{detail.name}": {detail.asked}')

@@ -116,7 +116,9 @@ def judges_of(names: Sequence[str], **config: Any) -> dict[str, Model]:
     except ModuleNotFoundError as fault:
         if fault.name != "inspect_ai":
             raise
-        raise InputError("Judges are reached through Inspect, which is not installed. Install it: pip install 'cotdrift[inspect]'") from None
+        raise InputError(
+            "Judges are reached through Inspect, which is not installed. Install it: pip install 'cotdrift[inspect]'"
+        ) from None
     made = {}
     for name in names:
         try:
@@ -151,9 +153,7 @@ def choose(corpus: Corpus, grader: Grader, chosen: Chosen) -> tuple[list[str], i
 
 def _sampled(rows: pl.DataFrame, many: int, seed: int) -> pl.DataFrame:
     """So many of each checkpoint: a sample of each prompt before a second of any, and at every checkpoint the same ones first."""
-    keys = {
-        tuple(row): _drawn(seed, *row) for row in rows.select("environment", "prompt_id", "rep").unique().iter_rows()
-    }
+    keys = {tuple(row): _drawn(seed, *row) for row in rows.select("environment", "prompt_id", "rep").unique().iter_rows()}
     prompts = {tuple(row): _drawn(seed, *row) for row in rows.select("environment", "prompt_id").unique().iter_rows()}
     drawn = rows.with_columns(
         of_rep=pl.Series([keys[row] for row in rows.select("environment", "prompt_id", "rep").iter_rows()], dtype=pl.UInt64),
@@ -199,7 +199,9 @@ def priced(limits: Limits, judges: Iterable[Model]) -> Limits:
     return replace(limits, price=max(known))  # of several judges the dearest: a cap must hold
 
 
-def plan_pass(corpus: Corpus, grader: Grader, judges: Iterable[str], settings: str, store: Judgments, chosen: Chosen, limits: Limits) -> Plan:
+def plan_pass(
+    corpus: Corpus, grader: Grader, judges: Iterable[str], settings: str, store: Judgments, chosen: Chosen, limits: Limits
+) -> Plan:
     """What a pass would ask for."""
     ids, aside = choose(corpus, grader, chosen)
     asked = had = sent = 0
@@ -213,9 +215,7 @@ def plan_pass(corpus: Corpus, grader: Grader, judges: Iterable[str], settings: s
             sent += _tokens(len(asked_of(grader, one.trace, one.start, one.end)[0]))
     received = asked * TOKENS_OF_A_REPLY
     cost = _cost(limits.price, sent, received) if limits.price else None
-    return Plan(
-        traces=len(ids), asked=asked, had=had, set_aside=aside, input_tokens=sent, output_tokens=received, cost=cost
-    )
+    return Plan(traces=len(ids), asked=asked, had=had, set_aside=aside, input_tokens=sent, output_tokens=received, cost=cost)
 
 
 def _to_ask(
@@ -231,13 +231,13 @@ def _to_ask(
                 for judge in judges:
                     again = _drawn("again", transcript_id, window) / 2**64 < REPEATED
                     for repeat in range(1 + again):
-                        attempt, missing = known.get((transcript_id, grader.name, grader.sha, judge, settings, window, repeat), (0, "failed"))
+                        attempt, missing = known.get(
+                            (transcript_id, grader.name, grader.sha, judge, settings, window, repeat), (0, "failed")
+                        )
                         if missing not in TRIED_AGAIN:
                             yield None
                             continue
-                        yield Asking(
-                            trace=trace, judge=judge, window=window, start=start, end=end, repeat=repeat, attempt=attempt
-                        )
+                        yield Asking(trace=trace, judge=judge, window=window, start=start, end=end, repeat=repeat, attempt=attempt)
 
 
 async def judge_all(

@@ -236,7 +236,11 @@ class Study:
     def agree(self, name: str, *, seed: int = 0) -> Trusted:
         """How far a grader's judges agree with each other and each with itself, and how far people do."""
         grader, _ = self._score(name)
-        prompts = self.corpus.scan().select("transcript_id", pl.concat_str("environment", "prompt_id", separator="\0", ignore_nulls=True)).collect()
+        prompts = (
+            self.corpus.scan()
+            .select("transcript_id", pl.concat_str("environment", "prompt_id", separator="\0", ignore_nulls=True))
+            .collect()
+        )
         judgments = self.judgments.frame(grader.name, sha=grader.sha)
         return agreed(grader, judgments, self.labels(grader.name), dict(prompts.iter_rows()), seed=seed)
 
@@ -362,7 +366,9 @@ class Study:
         if not labels.height:
             return trend
         frame = with_labels(values.frame.filter(pl.col("run") == trend.run), grader, score, labels)
-        return corrected(trend, frame if environment is None else frame.filter(pl.col("environment") == environment), values.ends, seed=seed)
+        return corrected(
+            trend, frame if environment is None else frame.filter(pl.col("environment") == environment), values.ends, seed=seed
+        )
 
     def _check_environment(self, environment: str | None) -> None:
         known = self.corpus.scan().select(pl.col("environment").unique()).collect()["environment"].to_list()

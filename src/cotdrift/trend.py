@@ -194,7 +194,7 @@ def trend_of(
     )
 
 
-def _bounds(seen: Estimate, ends: tuple[float, float] | None) -> dict[str, float]:
+def _bounds(seen: Estimate, ends: tuple[float, float] | None) -> dict[str, Any]:
     every = seen.traces + seen.missing
     if ends is None or not every:
         return {}

@@ -1,4 +1,4 @@
-"""What a grader's numbers are worth: its values beside people's labels, its judges beside each other, and its rates corrected for its errors."""
+"""What a grader's numbers are worth: its values beside people's labels, its judges beside each other, its rates corrected."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from cotdrift.trend import Trend
 
 LEAST_LABELS = 20
 """Of each checkpoint, for it to be corrected by its own; with fewer anywhere, all of a run's labels correct all of its checkpoints."""
+FEW = f"Fewer than {LEAST_LABELS} labels at some checkpoint"
 GROUPS = 3
 """Early, middle and late checkpoints, whose calibrations are compared."""
 PERSON = "person:"
@@ -70,7 +71,7 @@ def calibrated(frame: pl.DataFrame, *, cut: float, seed: int = 0) -> Calibration
 
 
 def corrected(trend: Trend, frame: pl.DataFrame, ends: tuple[float, float] | None, *, seed: int = 0) -> Trend:
-    """A grader's trend with its errors taken out at every checkpoint, where labels allow; `frame` is that of `with_labels`, for this run."""
+    """A grader's trend with its errors taken out, where labels allow; `frame` is that of `with_labels`, for this run."""
     labelled = frame.filter(pl.col("truth").is_not_null() & pl.col("value").is_not_null())
     if not labelled.height:
         return trend
@@ -78,7 +79,7 @@ def corrected(trend: Trend, frame: pl.DataFrame, ends: tuple[float, float] | Non
     own = all(each.get(point.step, 0) >= LEAST_LABELS for point in trend.points)
     yes_or_no = bool(labelled.select(pl.col("truth", "value").is_in([0.0, 1.0]).all()).to_numpy().all())
     if not own and not yes_or_no:
-        return replace(trend, warnings=(*trend.warnings, f"Fewer than {LEAST_LABELS} labels at some checkpoint: scores are not corrected."))
+        return replace(trend, warnings=(*trend.warnings, f"{FEW}: scores are not corrected."))
     points = []
     for point in trend.points:
         here = frame.filter(pl.col("step") == point.step)
@@ -92,9 +93,7 @@ def corrected(trend: Trend, frame: pl.DataFrame, ends: tuple[float, float] | Non
 
 def _own(here: pl.DataFrame, ends: tuple[float, float] | None, level: float) -> Corrected:
     chances = here["chance"].to_numpy() if here.filter(pl.col("truth").is_not_null())["chance"].null_count() == 0 else None
-    return corrected_mean(
-        _numbers(here["value"]), _numbers(here["truth"]), _prompts(here), chances=chances, ends=ends, level=level
-    )
+    return corrected_mean(_numbers(here["value"]), _numbers(here["truth"]), _prompts(here), chances=chances, ends=ends, level=level)
 
 
 def _borrowed(here: pl.DataFrame, labelled: pl.DataFrame, level: float, seed: int) -> Corrected:
@@ -110,8 +109,10 @@ def _borrowed(here: pl.DataFrame, labelled: pl.DataFrame, level: float, seed: in
 
 
 def _assumed(frame: pl.DataFrame, seed: int) -> str:
-    said = f"Fewer than {LEAST_LABELS} labels at some checkpoint: all are corrected by the labels of all, as if the grader erred alike throughout"
-    changes = [change for change in calibrated(frame, cut=0.5, seed=seed).changes if change.p_adjusted is not None and change.p_adjusted < 0.05]
+    said = f"{FEW}: all are corrected by the labels of all, as if the grader erred alike throughout"
+    changes = [
+        change for change in calibrated(frame, cut=0.5, seed=seed).changes if change.p_adjusted is not None and change.p_adjusted < 0.05
+    ]
     return f"{said}. It did not: {', '.join(change.what for change in changes)} changed." if changes else f"{said}."
 
 
@@ -124,7 +125,9 @@ def agreed(grader: Grader, judgments: pl.DataFrame, labels: pl.DataFrame, prompt
     )
     judges = sorted(said["judge"].unique())
     first = said.filter(pl.col("repeat") == 0)
-    twice = said.join(said.filter(pl.col("repeat") == 1).select("transcript_id", "window", "judge"), on=["transcript_id", "window", "judge"])
+    twice = said.join(
+        said.filter(pl.col("repeat") == 1).select("transcript_id", "window", "judge"), on=["transcript_id", "window", "judge"]
+    )
     people = as_judgments(labels).filter(pl.col("repeat") == 0)
     people = people.with_columns(
         said=pl.col("value") if grader.is_number else pl.col("label").replace_strict(codes, default=None, return_dtype=pl.Float64)
@@ -133,13 +136,17 @@ def agreed(grader: Grader, judgments: pl.DataFrame, labels: pl.DataFrame, prompt
     def between(rows: pl.DataFrame, rater: str) -> Agreement | None:
         if rows[rater].n_unique() < 2:
             return None
-        table = rows.pivot(on=rater, index=["transcript_id", "window"], values="said", aggregate_function="first").sort("transcript_id", "window")
+        table = rows.pivot(on=rater, index=["transcript_id", "window"], values="said", aggregate_function="first").sort(
+            "transcript_id", "window"
+        )
         raters = [name for name in table.columns if name not in ("transcript_id", "window")]
         ratings = np.array([_numbers(table[name]) for name in raters])
         where = np.unique([prompts.get(transcript_id, transcript_id) for transcript_id in table["transcript_id"]], return_inverse=True)[1]
         return agreement(ratings, where, scale=scale, raters=raters, seed=seed)
 
-    itself = {judge: between(twice.filter(pl.col("judge") == judge).with_columns(pl.col("repeat").cast(pl.String)), "repeat") for judge in judges}
+    itself = {
+        judge: between(twice.filter(pl.col("judge") == judge).with_columns(pl.col("repeat").cast(pl.String)), "repeat") for judge in judges
+    }
     return Trusted(
         grader=grader.name,
         judges=between(first, "judge"),

@@ -12,6 +12,9 @@ from cotdrift.cli import options
 if TYPE_CHECKING:
     from cotdrift.judging import Judged
 
+FAULTS = 5
+"""So many are named; --json names all."""
+
 
 @click.command("grade")
 @options.study
@@ -61,9 +64,7 @@ def command(
     name, equals, models = role.partition("=")
     if name != "grader" or not equals or not models:
         raise click.BadParameter(f"{role!r} names no judge. Write for example grader=openai/gpt-5-mini.", param_hint="--model-role")
-    config = {
-        {"reply_tokens": "max_tokens"}.get(option, option): value for option, value in config.items() if value is not None
-    }
+    config = {{"reply_tokens": "max_tokens"}.get(option, option): value for option, value in config.items() if value is not None}
     opened = Study.open(study)
     done = opened.grade(
         *graders,
@@ -84,11 +85,11 @@ def command(
 def _told(judged: Judged) -> str:
     missing = ", ".join(f"{many:,} {reason}" for reason, many in sorted(judged.missing.items(), key=lambda one: -one[1]))
     cost = "" if judged.cost is None else f", ${judged.cost:,.2f}"
-    lines = [
+    first = (
         f"{judged.grader}: {judged.judgments:,} judgments; missing: {missing or 'none'}; {judged.misquoted:,} rest on words that are not "
         f"there. {judged.input_tokens:,} tokens sent, {judged.output_tokens:,} received{cost}."
-    ]
-    return "\n".join([*lines, *(f"  {fault}" for fault in judged.faults[:5])])
+    )
+    return "\n".join([first, *(f"  {fault}" for fault in judged.faults[:FAULTS])])
 
 
 def _price(told: str | None) -> tuple[float, float] | None:

@@ -33,7 +33,11 @@ if TYPE_CHECKING:
     help="As many from each checkpoint; from all alike; or more where judges found something, disagree or waver.",
 )
 @click.option("--common", type=click.FloatRange(0, 1), default=0.25, show_default=True, help="The share that all annotators get.")
-@click.option("--judgments", type=click.Path(dir_okay=False, path_type=Path), help="What judges said: columns transcript_id, judge, value.")
+@click.option(
+    "--judgments",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="What judges said, if not in this study: columns transcript_id, judge, value.",
+)
 @click.option("--show-quotes", is_flag=True, help="Highlight what judges quoted: the column quote. Labels are then not blind to them.")
 @options.seed
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Where the page is served.  [default: a free port]")
@@ -82,11 +86,14 @@ def _exchange(labels: Labels, grader: Grader, annotator: str, read_from: Path | 
 def _sitting(
     study: Study, labels: Labels, grader: Grader, annotator: str, *, judgments: Path | None, show_quotes: bool, **design: Any
 ) -> Sitting:
+    import polars as pl
+
     from cotdrift.labelling.draw import Design
     from cotdrift.labelling.sitting import sit
 
     told = Design(annotator=annotator, quotes=show_quotes, **design)
-    return sit(study.corpus, labels, grader, told, judgments=_frame(judgments) if judgments else None)
+    had = study.judgments.frame(grader.name, sha=grader.sha).with_columns(quote=pl.col("quotes").str.json_path_match("$[0].text"))
+    return sit(study.corpus, labels, grader, told, judgments=_frame(judgments) if judgments else had if had.height else None)
 
 
 def _serve(sitting: Sitting, port: int, *, as_json: bool) -> None:
