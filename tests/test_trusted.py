@@ -170,7 +170,7 @@ def test_people_are_held_against_people(planted: Planted, tmp_path: Path) -> Non
 
 
 def test_details_and_categories_have_rates_of_their_own(planted: Planted, tmp_path: Path) -> None:
-    planted.judge()
+    planted.judge(repeats=True)
     (whole,), (pays,), (watches,) = (planted.study.trend(name) for name in ("talks", "talks.pay", "talks.watch"))
     assert [point.value for point in pays.points] == [point.value for point in whole.points]
     assert [point.value for point in watches.points] == [0.0] * len(TRUE)

@@ -84,7 +84,7 @@ def _labelled(label: str) -> Callable[[Grader, pl.DataFrame], pl.DataFrame]:
 def _detailed(detail: str, level: str) -> Callable[[Grader, pl.DataFrame], pl.DataFrame]:
     def of(grader: Grader, judgments: pl.DataFrame) -> pl.DataFrame:
         named = pl.Series([msgspec.json.decode(told).get(detail) == level for told in judgments["details"]], dtype=pl.Float64)
-        said = pl.when(pl.col("label").is_not_null()).then(named)
+        said = pl.when(pl.col("label").is_not_null()).then("named")
         panel = _panel(judgments.with_columns(named=named), said, share=True)
         return panel.drop("window") if grader.window is None else _over_windows(panel, np.max)
 
