@@ -16,6 +16,7 @@ from cotdrift.estimate import (
     Sums,
     benjamini_hochberg,
     bootstrap,
+    effective_size,
     holm,
     mean,
     paired_difference,
@@ -148,6 +149,19 @@ def test_poststratifying_undoes_a_changed_mix() -> None:
 def test_poststratifying_by_the_mix_there_is_changes_nothing() -> None:
     crude, ours = mean(VALUES, PROMPTS), poststratified(VALUES, PROMPTS, np.zeros(160), [3.0])
     assert (ours.value, ours.low, ours.high) == pytest.approx((crude.value, crude.low, crude.high))
+
+
+def test_a_share_counts_as_many_traces_as_are_independent() -> None:
+    prompts = np.arange(400) // 4
+    yes = np.random.default_rng(5).random(400) < 0.3
+    assert effective_size(Sums.of(yes, np.arange(400))) == pytest.approx(400)
+    many = np.random.default_rng(5).random(40_000) < 0.3
+    assert effective_size(Sums.of(many, np.arange(40_000) // 4)) == pytest.approx(40_000, rel=0.05)
+    assert effective_size(Sums.of(np.repeat(yes[:100], 4), prompts)) == pytest.approx(100, rel=0.02)
+    assert effective_size(Sums.of(np.zeros(400), prompts)) == effective_size(Sums.of(np.ones(400), prompts)) == 100
+    one = effective_size(Sums.of(np.arange(400) == 0, prompts))  # which cannot show that traces are independent
+    assert 100 < one < effective_size(Sums.of(np.arange(400) % 40 == 0, prompts)) < 400
+    assert effective_size(Sums.of([], [])) == 0
 
 
 def test_the_bootstrap_agrees_with_the_closed_form() -> None:

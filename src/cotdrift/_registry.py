@@ -1,6 +1,11 @@
-"""What Inspect finds of this package by its entry point: the tasks and the model provider."""
+"""What Inspect and Scout find of this package by its entry point: the tasks, the model provider, and the graders as scanners."""
+
+import sys
 
 from cotdrift.experiments.reward_hint import reward_hint
 from cotdrift.organism.provider import organism
+
+if "inspect_scout" in sys.modules:  # who runs Inspect alone does not pay for it
+    import cotdrift.scanners  # noqa: F401  # to be found is all that it is for
 
 __all__ = ["organism", "reward_hint"]

@@ -110,7 +110,7 @@ def mean_of(sums: Sums, *, share: bool, missing: int = 0, level: float = 0.95) -
         return made(value=value, method=f"{kind}; one prompt, so no interval")
     variance = _variance(sums, value)
     if share:
-        low, high = _wilson(value, variance, n, prompts - 1, level)
+        low, high = wilson(value, variance, n, prompts - 1, level)
         return made(value=value, low=low, high=high, method="share; Wilson interval, clustered by prompt")
     if not variance:
         return made(value=value, method="mean; no prompt differs from another, so no interval")
@@ -210,7 +210,7 @@ def poststratified_of(
         return made(value=value, method=f"{kind}; no prompt differs from another, so no interval")
     freedom = variance**2 / sum(part**2 / degree for part, degree in zip(parts, degrees, strict=True))
     if share:
-        low, high = _wilson(value, variance, np.inf, freedom, level)
+        low, high = wilson(value, variance, np.inf, freedom, level)
     elif value > 0 and sums.total.min() >= 0:
         low, high = value / (factor := _factor(value, variance, freedom, level)), value * factor
     else:
@@ -358,7 +358,25 @@ def _factor(value: float, variance: float, freedom: float, level: float) -> floa
     return float(np.exp(min(_t(level, freedom) * variance**0.5 / value, 500.0)))  # a bound beyond e^500 is as good as none, and finite
 
 
-def _wilson(value: float, variance: float, most: float, freedom: float, level: float) -> tuple[float, float]:
+def effective_size(sums: Sums) -> float:
+    """As how many independent traces the share of yes counts: fewer, the more alike each prompt's traces are.
+
+    It lies between all of them and one a prompt. Where few say yes, or few no, it is drawn towards one a prompt, as if one more had been
+    seen whose prompt agrees with it throughout: so few cannot show that traces are independent.
+    """
+    sums = sums.sampled
+    n = float(sums.size.sum())
+    if not n:
+        return 0.0
+    most, value = float(sums.size @ sums.size) / n, float(sums.total.sum()) / n
+    seen = n * min(value, 1 - value)
+    if len(sums.size) < 2 or seen <= 0:
+        return n / most
+    effect = min(max(_variance(sums, value) * n / (value * (1 - value)), 1.0), most)
+    return n * (1 + seen) / (most + seen * effect)
+
+
+def wilson(value: float, variance: float, most: float, freedom: float, level: float) -> tuple[float, float]:
     """Wilson's interval for as many independent traces as would have this variance, and never more than there are."""
     n = min(most, value * (1 - value) / variance) if variance else most
     t2 = _t(level, freedom) ** 2

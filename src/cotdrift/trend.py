@@ -42,6 +42,14 @@ class Point(Struct, frozen=True, kw_only=True):
     """Difference from the first checkpoint, each prompt against itself; None where the two cannot be compared."""
     poststratified: Estimate | None
     """The value under the run's average mix of environments; None when there is one environment."""
+    bound_low: float | None = None
+    """The value were every missing one the lowest there is; None where missing values are not bounded."""
+    bound_high: float | None = None
+    corrected: float | None = None
+    """The value with a grader's errors taken out by labels; None where there are none, or too few."""
+    corrected_low: float | None = None
+    corrected_high: float | None = None
+    corrected_method: str = ""
 
 
 class LastAgainstFirst(Struct, frozen=True, kw_only=True):
@@ -119,12 +127,22 @@ class Trend(Struct, frozen=True, kw_only=True):
 
 
 def trend_of(
-    frame: pl.DataFrame, *, run: str, measure: str, unit: str, version: int, level: float = 0.95, resamples: int = 1000, seed: int = 0
+    frame: pl.DataFrame,
+    *,
+    run: str,
+    measure: str,
+    unit: str,
+    version: int,
+    ends: tuple[float, float] | None = None,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> Trend:
     """The trend of one measure in one run.
 
     `frame` has a row a trace: step, environment, prompt_id, value (null where there is none); and, where there are any, missing_reason,
-    checkpoint, and exposure, which makes the value a count and the measure a rate. With a column `traces` a row stands for so many.
+    checkpoint, and exposure, which makes the value a count and the measure a rate. With a column `traces` a row stands for so many. `ends`,
+    the lowest and the highest value there can be, bound what the missing ones might have been.
     """
     frame = frame.with_columns(value=pl.when(pl.col("value").cast(pl.Float64).is_finite()).then(pl.col("value").cast(pl.Float64)))
     cells = _cells(frame)
@@ -156,6 +174,7 @@ def trend_of(
                 method=seen.method,
                 paired=paired[code],
                 poststratified=strata[code],
+                **_bounds(seen, ends),
             )
         )
     contrast = _last_against_first(cells, grid, paired, positive=positive, level=level, seed=seed)
@@ -173,6 +192,15 @@ def trend_of(
         onset_note=note,
         warnings=tuple(_warnings(frame, cells, grid, points)),
     )
+
+
+def _bounds(seen: Estimate, ends: tuple[float, float] | None) -> dict[str, Any]:
+    every = seen.traces + seen.missing
+    if ends is None or not every:
+        return {}
+    known = (seen.value or 0.0) * seen.traces
+    low, high = ((known + seen.missing * end) / every for end in ends)
+    return {"bound_low": low, "bound_high": high}
 
 
 def _cells(frame: pl.DataFrame) -> Cells:

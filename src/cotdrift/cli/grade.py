@@ -1,0 +1,102 @@
+"""cotdrift grade: a grader's question, put to judges about the traces of a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cotdrift.cli import options
+
+if TYPE_CHECKING:
+    from cotdrift.judging import Judged
+
+FAULTS = 5
+"""So many are named; --json names all."""
+
+
+@click.command("grade")
+@options.study
+@click.argument("graders", nargs=-1, required=True)
+@click.option("--model-role", "role", required=True, metavar="grader=MODEL[,MODEL…]", help="Who judges, as Inspect names models.")
+@click.option("--sample", type=click.IntRange(min=1), help="So many traces of each checkpoint, on the same prompts; without it, all.")
+@options.run
+@options.environment
+@click.option("--max-cost", type=click.FloatRange(min=0), help="Dollars the pass may cost.")
+@click.option("--max-tokens", type=click.IntRange(min=1), help="Tokens the pass may send and receive, together.")
+@click.option("--price", metavar="IN,OUT", help="Dollars for a million tokens sent and received, where Inspect does not know.")
+@click.option("--reply-tokens", type=click.IntRange(min=1), help="How long a judge's reply may get.")
+@click.option("--temperature", type=click.FloatRange(min=0), help="The temperature judges sample at.")
+@click.option("--reasoning-effort", help="How hard a judge that reasons should: low, medium, high.")
+@click.option("--max-connections", type=click.IntRange(min=1), help="How many requests a judge gets at once.")
+@click.option("--dry-run", is_flag=True, help="Say what it would ask for, and ask for nothing.")
+@options.seed
+@options.as_json
+def command(
+    study: Path,
+    graders: tuple[str, ...],
+    role: str,
+    sample: int | None,
+    run: str | None,
+    environment: str | None,
+    max_cost: float | None,
+    max_tokens: int | None,
+    price: str | None,
+    dry_run: bool,
+    seed: int,
+    as_json: bool,
+    **config: Any,
+) -> None:
+    """Put GRADERS to judges, about the traces of a study. A grader is a name on the shelf, or a file of your own.
+
+    It says first what it will ask for and about what that costs. Stopped, the same command goes on where it was; no judgment that came is
+    paid for again. What cannot be had (a refusal, a reply that says nothing) is kept as a row with its reason. The order of the traces is
+    shuffled and their checkpoint is not told; one judgment in twenty is asked for twice, to hold the judge against itself.
+
+    \b
+    cotdrift grade study metagaming --model-role grader=openai/gpt-5-mini --sample 200 --max-cost 5
+    cotdrift trend study metagaming
+    """
+    from cotdrift.judging import Chosen, Limits
+    from cotdrift.study import Study
+
+    name, equals, models = role.partition("=")
+    if name != "grader" or not equals or not models:
+        raise click.BadParameter(f"{role!r} names no judge. Write for example grader=openai/gpt-5-mini.", param_hint="--model-role")
+    config = {{"reply_tokens": "max_tokens"}.get(option, option): value for option, value in config.items() if value is not None}
+    opened = Study.open(study)
+    done = opened.grade(
+        *graders,
+        judges=list(dict.fromkeys(models.split(","))),
+        chosen=Chosen(per_checkpoint=sample, run=run, environment=environment, seed=seed),
+        limits=Limits(cost=max_cost, tokens=max_tokens, price=_price(price)),
+        dry_run=dry_run,
+        tell=(lambda _: None) if as_json else click.echo,
+        **config,
+    )
+    if as_json:
+        options.print_json({"study": str(study), "graders": done})
+    elif not dry_run:
+        for judged in done:
+            click.echo(_told(judged))
+
+
+def _told(judged: Judged) -> str:
+    missing = ", ".join(f"{many:,} {reason}" for reason, many in sorted(judged.missing.items(), key=lambda one: -one[1]))
+    cost = "" if judged.cost is None else f", ${judged.cost:,.2f}"
+    first = (
+        f"{judged.grader}: {judged.judgments:,} judgments; missing: {missing or 'none'}; {judged.misquoted:,} rest on words that are not "
+        f"there. {judged.input_tokens:,} tokens sent, {judged.output_tokens:,} received{cost}."
+    )
+    return "\n".join([first, *(f"  {fault}" for fault in judged.faults[:FAULTS])])
+
+
+def _price(told: str | None) -> tuple[float, float] | None:
+    if told is None:
+        return None
+    try:
+        sent, received = map(float, told.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{told!r} is not IN,OUT. Write for example --price 0.25,2.", param_hint="--price") from None
+    return sent, received

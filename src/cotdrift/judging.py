@@ -1,0 +1,388 @@
+"""Judging: a grader's question put to judges about traces, by Inspect; no judgment that came is paid for twice."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from msgspec import Struct
+from msgspec.structs import replace
+
+from cotdrift.corpus import Corpus
+from cotdrift.errors import InputError
+from cotdrift.grader import Grader, Reason
+from cotdrift.judgment import TRIED_AGAIN, Judgment, Judgments, Where, locate, read_reply, why_missing
+from cotdrift.seen import said_and_done, scenario_of, windows
+from cotdrift.trace import Trace
+
+if TYPE_CHECKING:
+    from inspect_ai.model import Model, ModelOutput
+
+REPEATED = 0.05
+"""The share of judgments asked for a second time, to hold a judge against itself."""
+CHARACTERS_A_TOKEN = 3.5
+"""About; a tokenizer would have to be fetched."""
+TOKENS_OF_A_REPLY = 120
+AT_ONCE = 10
+"""Requests that a judge gets at once, where neither the user nor the provider says."""
+READ_AT_ONCE = 2_000
+RETRIES = 5
+
+
+class Chosen(Struct, frozen=True, kw_only=True):
+    """Which traces are judged."""
+
+    per_checkpoint: int | None = None
+    """How many of each checkpoint, the same prompts and samples of each wherever they are there; None judges all."""
+    run: str | None = None
+    environment: str | None = None
+    seed: int = 0
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What a pass may cost."""
+
+    cost: float | None = None
+    """Dollars."""
+    tokens: int | None = None
+    """Of what is sent and what comes back, together."""
+    price: tuple[float, float] | None = None
+    """Dollars for a million tokens sent, and received; None takes what Inspect knows."""
+
+
+class Asking(Struct, frozen=True, kw_only=True):
+    """One thing to ask a judge."""
+
+    trace: Trace
+    judge: str
+    window: int
+    start: int
+    end: int
+    repeat: int
+    attempt: int
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What a pass comes to, before anything is asked."""
+
+    traces: int
+    asked: int
+    """Judgments to ask for, by all judges together."""
+    had: int
+    """Judgments that are there already."""
+    set_aside: int
+    """Traces whose reasoning cannot be read: a summary, redacted, or none."""
+    input_tokens: int
+    output_tokens: int
+    cost: float | None
+    """None where a judge's price is not known."""
+
+    def sentence(self) -> str:
+        """The plan in one sentence."""
+        cost = "at a price that is not known" if self.cost is None else f"about ${self.cost:,.2f}"
+        aside = f"; {self.set_aside:,} more are set aside, as their reasoning cannot be read" if self.set_aside else ""
+        return (
+            f"{self.asked:,} judgments to ask for, of {self.traces:,} traces{aside}; {self.had:,} are there already. "
+            f"About {self.input_tokens:,} tokens to send and {self.output_tokens:,} to receive, {cost}."
+        )
+
+
+class Judged(Struct, frozen=True, kw_only=True):
+    """What became of a pass."""
+
+    grader: str
+    plan: Plan
+    judgments: int
+    """With an answer."""
+    missing: dict[Reason, int]
+    misquoted: int
+    """Judgments that rest on words which are not in the trace."""
+    input_tokens: int
+    output_tokens: int
+    cost: float | None
+    faults: tuple[str, ...]
+    """What the failed ones failed of, each once."""
+
+
+def judges_of(names: Sequence[str], **config: Any) -> dict[str, Model]:
+    """The judges by name, through Inspect. Their own token counting is replaced: it would fetch a tokenizer from the network."""
+    try:
+        from inspect_ai.model import GenerateConfig, get_model  # takes seconds
+    except ModuleNotFoundError as fault:
+        if fault.name != "inspect_ai":
+            raise
+        raise InputError(
+            "Judges are reached through Inspect, which is not installed. Install it: pip install 'cotdrift[inspect]'"
+        ) from None
+    made = {}
+    for name in names:
+        try:
+            made[name] = get_model(name, memoize=False, config=GenerateConfig(**({"max_retries": RETRIES} | config)))
+        except Exception as fault:  # each provider has its own ways to say that it cannot be had
+            said = " ".join(str(fault).split()) or type(fault).__name__
+            raise InputError(f"The judge {name!r} cannot be had: {said}") from None
+        made[name].api.count_text_tokens = _count_tokens  # type: ignore[method-assign]
+    return made
+
+
+async def _count_tokens(text: str) -> int:
+    return _tokens(len(text))
+
+
+def choose(corpus: Corpus, grader: Grader, chosen: Chosen) -> tuple[list[str], int]:
+    """The traces to judge, in an order that tells nothing of their checkpoint; and how many are set aside."""
+    rows = corpus.scan().select("transcript_id", "run", "step", "checkpoint", "environment", "prompt_id", "rep", "reasoning_kind")
+    if chosen.run is not None:
+        rows = rows.filter(pl.col("run") == chosen.run)
+    if chosen.environment is not None:
+        rows = rows.filter(pl.col("environment") == chosen.environment)
+    found = rows.collect()
+    readable = (pl.col("reasoning_kind") == "raw") if "reasoning" in grader.sees else pl.lit(True)
+    kept = found.filter(readable)
+    if chosen.per_checkpoint is not None:
+        kept = _sampled(kept, chosen.per_checkpoint, chosen.seed)
+    ids = kept["transcript_id"].sort().to_list()
+    random.Random(chosen.seed).shuffle(ids)
+    return ids, found.height - found.filter(readable).height
+
+
+def _sampled(rows: pl.DataFrame, many: int, seed: int) -> pl.DataFrame:
+    """So many of each checkpoint: a sample of each prompt before a second of any, and at every checkpoint the same ones first."""
+    keys = {tuple(row): _drawn(seed, *row) for row in rows.select("environment", "prompt_id", "rep").unique().iter_rows()}
+    prompts = {tuple(row): _drawn(seed, *row) for row in rows.select("environment", "prompt_id").unique().iter_rows()}
+    drawn = rows.with_columns(
+        of_rep=pl.Series([keys[row] for row in rows.select("environment", "prompt_id", "rep").iter_rows()], dtype=pl.UInt64),
+        of_prompt=pl.Series([prompts[row] for row in rows.select("environment", "prompt_id").iter_rows()], dtype=pl.UInt64),
+    )
+    place = ["run", "step", "checkpoint"]
+    return (
+        drawn.sort("of_rep")
+        .with_columns(turn=pl.int_range(pl.len()).over(*place, "environment", "prompt_id"))
+        .sort("turn", "of_prompt", "of_rep")
+        .group_by(place, maintain_order=True)
+        .head(many)
+    )
+
+
+def _drawn(*of: object) -> int:
+    return int.from_bytes(hashlib.sha256("\0".join(map(str, of)).encode()).digest()[:8])
+
+
+def asked_of(grader: Grader, trace: Trace, start: int, end: int) -> tuple[str, dict[Where, tuple[str, int]]]:
+    """What a judge reads of a trace, and the parts that a quote may be from."""
+    parts: dict[Where, tuple[str, int]] = {
+        "reasoning": (trace.reasoning[start:end], start),
+        "answer": (said_and_done(trace), 0),
+        "scenario": (scenario_of(trace), 0),
+    }
+    shown = grader.asked(**{where: text for where, (text, _) in parts.items()})
+    return shown, {where: part for where, part in parts.items() if where in grader.sees}
+
+
+def priced(limits: Limits, judges: Iterable[Model]) -> Limits:
+    """The limits, with the price Inspect knows where none is given; a complaint where dollars are limited and no price is known."""
+    from inspect_ai.model import get_model_info
+
+    if limits.price is not None:
+        return limits
+    costs = [info.cost if (info := get_model_info(judge)) else None for judge in judges]
+    known = [(cost.input, cost.output) for cost in costs if cost is not None]
+    if len(known) < len(costs):
+        if limits.cost is not None:
+            raise InputError("--max-cost: Inspect does not know what these judges cost. Give --price IN,OUT, or --max-tokens instead.")
+        return limits
+    return replace(limits, price=max(known))  # of several judges the dearest: a cap must hold
+
+
+def plan_pass(
+    corpus: Corpus, grader: Grader, judges: Iterable[str], settings: str, store: Judgments, chosen: Chosen, limits: Limits
+) -> Plan:
+    """What a pass would ask for."""
+    ids, aside = choose(corpus, grader, chosen)
+    asked = had = sent = 0
+    with store.writing() as writer:
+        known = writer.known(grader)
+        for one in _to_ask(corpus, grader, list(judges), settings, ids, known):
+            if one is None:
+                had += 1
+                continue
+            asked += 1
+            sent += _tokens(len(asked_of(grader, one.trace, one.start, one.end)[0]))
+    received = asked * TOKENS_OF_A_REPLY
+    cost = _cost(limits.price, sent, received) if limits.price else None
+    return Plan(traces=len(ids), asked=asked, had=had, set_aside=aside, input_tokens=sent, output_tokens=received, cost=cost)
+
+
+def _to_ask(
+    corpus: Corpus, grader: Grader, judges: list[str], settings: str, ids: Sequence[str], known: dict[tuple[Any, ...], Any]
+) -> Iterator[Asking | None]:
+    """All that is to be asked, in order; None for what is known."""
+    for at in range(0, len(ids), READ_AT_ONCE):
+        some = list(ids[at : at + READ_AT_ONCE])
+        traces = {trace.transcript_id: trace for trace in corpus.traces(*some)}
+        for transcript_id in some:
+            trace = traces[transcript_id]
+            for window, (start, end) in enumerate(windows(grader, trace)):
+                for judge in judges:
+                    again = _drawn("again", transcript_id, window) / 2**64 < REPEATED
+                    for repeat in range(1 + again):
+                        attempt, missing = known.get(
+                            (transcript_id, grader.name, grader.sha, judge, settings, window, repeat), (0, "failed")
+                        )
+                        if missing not in TRIED_AGAIN:
+                            yield None
+                            continue
+                        yield Asking(trace=trace, judge=judge, window=window, start=start, end=end, repeat=repeat, attempt=attempt)
+
+
+async def judge_all(
+    corpus: Corpus,
+    grader: Grader,
+    judges: dict[str, Model],
+    settings: str,
+    store: Judgments,
+    plan: Plan,
+    chosen: Chosen,
+    limits: Limits,
+    *,
+    done: Callable[[int], None] = lambda _judgments: None,
+) -> Judged:
+    """Ask for all that is lacking. Each judgment is on disk as soon as it came; what the limits leave no room for is recorded as that."""
+    ids, _ = choose(corpus, grader, chosen)
+    purse = Purse(limits, sent=plan.input_tokens / max(plan.asked, 1))
+    came: list[Judgment] = []
+    with store.writing() as writer:
+        known = writer.known(grader)
+        queue = iter(_to_ask(corpus, grader, list(judges), settings, ids, known))
+
+        async def work() -> None:
+            for one in queue:
+                if one is None:
+                    continue
+                judgment = await ask(grader, judges[one.judge], settings, one, purse)
+                writer.add([judgment])
+                came.append(_light(judgment))
+                done(1)
+
+        many = sum(_at_once(judge) for judge in judges.values())
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(many, max(plan.asked, 1))):
+                group.create_task(work())
+    return _summed_up(grader, plan, came)
+
+
+def _light(judgment: Judgment) -> Judgment:
+    """Without its texts, which are on disk."""
+    return replace(judgment, reply="", reason=judgment.reason if judgment.missing == "failed" else "")
+
+
+def _at_once(judge: Model) -> int:
+    return judge.config.max_connections or min(judge.api.max_connections(), AT_ONCE)
+
+
+class Purse:
+    """What a pass has spent, and whether there is enough left for one judgment more."""
+
+    def __init__(self, limits: Limits, *, sent: float) -> None:
+        self.limits = limits
+        self.tokens, self.cost = 0, 0.0
+        self.in_flight, self.each = 0, sent + TOKENS_OF_A_REPLY
+        self.each_cost = 0.0
+        self.judgments = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether one more, with all that are on their way, would be too much."""
+        ahead = self.in_flight + 1
+        over_tokens = self.limits.tokens is not None and self.tokens + ahead * self.each > self.limits.tokens
+        return over_tokens or (self.limits.cost is not None and self.cost + ahead * self.each_cost > self.limits.cost)
+
+    def spend(self, sent: int, received: int, cost: float | None) -> None:
+        """One judgment came, and was this dear; the next ones are thought to be like those so far."""
+        self.judgments += 1
+        self.tokens += sent + received
+        self.cost += cost or 0.0
+        self.each, self.each_cost = self.tokens / self.judgments, self.cost / self.judgments
+
+
+async def ask(grader: Grader, judge: Model, settings: str, one: Asking, purse: Purse) -> Judgment:
+    """One judgment, or why it could not be had; never an error, so that one fault does not end a pass."""
+    judgment = Judgment(
+        transcript_id=one.trace.transcript_id,
+        grader=grader.name,
+        version=grader.version,
+        sha=grader.sha,
+        judge=one.judge,
+        settings=settings,
+        window=one.window,
+        start=one.start,
+        end=one.end,
+        repeat=one.repeat,
+        attempt=one.attempt,
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    if not one.trace.reasoning[one.start : one.end].strip() and "reasoning" in grader.sees:
+        return replace(judgment, missing="empty", reason="There is no reasoning to judge.")
+    if purse.is_empty:
+        return replace(judgment, missing="over budget")
+    shown, parts = asked_of(grader, one.trace, one.start, one.end)
+    purse.in_flight += 1
+    try:
+        output = await judge.generate(shown)
+    except Exception as fault:  # whatever a provider raises when its retries are used up
+        return replace(judgment, missing="failed", reason=f"{type(fault).__name__}: {' '.join(str(fault).split())}"[:400])
+    finally:
+        purse.in_flight -= 1
+    sent, received, cost = _paid(output, shown, purse.limits.price)
+    purse.spend(sent, received, cost)
+    judgment = replace(judgment, reply=output.completion, input_tokens=sent, output_tokens=received, cost=cost)
+    if output.error:
+        return replace(judgment, missing="failed", reason=output.error[:400])
+    said = read_reply(grader, output.completion)
+    if said is None:
+        return replace(judgment, missing=why_missing(output.completion, output.stop_reason))
+    quotes = tuple(locate(quote, parts) for quote in said.quotes)
+    return replace(judgment, label=said.label, value=said.value, details=said.details, quotes=quotes, reason=said.reason)
+
+
+def _paid(output: ModelOutput, shown: str, price: tuple[float, float] | None) -> tuple[int, int, float | None]:
+    usage = output.usage
+    if usage is None:
+        sent, received = _tokens(len(shown)), _tokens(len(output.completion))
+    else:
+        sent = usage.input_tokens + (usage.input_tokens_cache_read or 0) + (usage.input_tokens_cache_write or 0)
+        received = usage.output_tokens
+    cost = _cost(price, sent, received) if price else usage.total_cost if usage else None
+    return sent, received, cost
+
+
+def _tokens(characters: int) -> int:
+    return max(1, round(characters / CHARACTERS_A_TOKEN))
+
+
+def _cost(price: tuple[float, float], sent: int, received: int) -> float:
+    return (price[0] * sent + price[1] * received) / 1e6
+
+
+def _summed_up(grader: Grader, plan: Plan, came: list[Judgment]) -> Judged:
+    missing: dict[Reason, int] = {}
+    for judgment in came:
+        if judgment.missing is not None:
+            missing[judgment.missing] = missing.get(judgment.missing, 0) + 1
+    costs = [judgment.cost for judgment in came if judgment.cost is not None]
+    return Judged(
+        grader=grader.name,
+        plan=plan,
+        judgments=sum(judgment.label is not None for judgment in came),
+        missing=missing,
+        misquoted=sum(judgment.misquoted for judgment in came),
+        input_tokens=sum(judgment.input_tokens for judgment in came),
+        output_tokens=sum(judgment.output_tokens for judgment in came),
+        cost=sum(costs) if costs else None,
+        faults=tuple(dict.fromkeys(judgment.reason for judgment in came if judgment.missing == "failed")),
+    )

@@ -1,0 +1,254 @@
+"""A judgment: what one judge said of one trace, or why nothing could be had; kept as it comes, in one file of the study."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import polars as pl
+from msgspec import Struct
+
+from cotdrift.grader import Grader, Reason
+
+Where = Literal["reasoning", "answer", "scenario"]
+
+COLUMNS: dict[str, Any] = {
+    "transcript_id": pl.String,
+    "grader": pl.String,
+    "version": pl.Int64,
+    "sha": pl.String,
+    "judge": pl.String,
+    "settings": pl.String,
+    "window": pl.Int64,
+    "repeat": pl.Int64,
+    "attempt": pl.Int64,
+    "start": pl.Int64,
+    "end": pl.Int64,
+    "label": pl.String,
+    "value": pl.Float64,
+    "details": pl.String,
+    "quotes": pl.String,
+    "reason": pl.String,
+    "missing": pl.String,
+    "reply": pl.String,
+    "input_tokens": pl.Int64,
+    "output_tokens": pl.Int64,
+    "cost": pl.Float64,
+    "at": pl.String,
+}
+KEY = ("transcript_id", "grader", "sha", "judge", "settings", "window", "repeat")
+"""What is asked once; another attempt at it is another row, and the last one counts."""
+TRIED_AGAIN: frozenset[Reason] = frozenset({"over budget", "failed"})
+"""Reasons that say nothing of the trace or the judge: the next pass asks again."""
+LONGEST_OBJECT = 20_000
+DECLINES = re.compile(
+    r"\b(?:I(?: am|['’]m)? (?:sorry|unable|not able|cannot|can['’]?t|won['’]?t)|I (?:must|have to) decline|as an AI\b)", re.IGNORECASE
+)
+
+
+class Quote(Struct, frozen=True, kw_only=True):
+    """Words that a judge gave as evidence, and where they stand."""
+
+    text: str
+    found: Literal["exact", "folded", "absent"]
+    """`folded`: but for case and white space. `absent`: nowhere in what the judge was shown."""
+    where: Where | None = None
+    start: int | None = None
+    """In characters of that part of the trace."""
+    end: int | None = None
+
+
+class Judgment(Struct, frozen=True, kw_only=True):
+    """One judge's answer about one trace, or one window of it; without a label it is missing, and says why."""
+
+    transcript_id: str
+    grader: str
+    version: int
+    sha: str
+    judge: str
+    """The model, as Inspect names it."""
+    settings: str = ""
+    """Effort, temperature and the like, as `name=value`: another setting is another judge."""
+    window: int = 0
+    start: int = 0
+    """Of the window, in characters of the reasoning."""
+    end: int = 0
+    repeat: int = 0
+    """0, or 1 where the same was asked a second time, to hold the judge against itself."""
+    attempt: int = 0
+    label: str | None = None
+    value: float | None = None
+    details: dict[str, str] = {}
+    quotes: tuple[Quote, ...] = ()
+    reason: str = ""
+    """Why, in the judge's words; for a judgment that failed, the fault."""
+    missing: Reason | None = None
+    reply: str = ""
+    """All that the judge said."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = None
+    """In dollars; None where the price is not known."""
+    at: str = ""
+
+    @property
+    def misquoted(self) -> bool:
+        """Whether it rests on words that are not there."""
+        return any(quote.found == "absent" for quote in self.quotes)
+
+
+class Said(Struct, frozen=True, kw_only=True):
+    """A reply, read."""
+
+    label: str
+    value: float | None
+    details: dict[str, str] = {}
+    quotes: tuple[str, ...] = ()
+    reason: str = ""
+
+
+def read_reply(grader: Grader, reply: str) -> Said | None:
+    """What a reply says: its last JSON object with an answer of the grader's, or the bare answer; None when it says neither."""
+    for told in _objects(reply):
+        answer = grader.answer(_text(told.get("answer")))
+        if answer is not None:
+            quotes = told.get("quotes") or told.get("quote") or []
+            quotes = [quotes] if isinstance(quotes, str) else quotes if isinstance(quotes, list) else []
+            return Said(
+                label=answer.label,
+                value=answer.value,
+                details=_details(grader, told),
+                quotes=tuple(text for quote in quotes if isinstance(quote, str) and (text := quote.strip())),
+                reason=_text(told.get("reason")),
+            )
+    bare = grader.answer(reply.strip().strip("\"'`*.!"))
+    return Said(label=bare.label, value=bare.value) if bare else None
+
+
+def why_missing(reply: str, stop: str) -> Reason:
+    """Why a reply that could not be read says nothing. `stop` is what Inspect gives as the reason it ended."""
+    if stop == "content_filter":
+        return "refusal"
+    if not reply.strip():
+        return "empty" if stop not in ("max_tokens", "model_length") else "truncated"
+    if stop in ("max_tokens", "model_length"):
+        return "truncated"
+    return "refusal" if DECLINES.search(reply[:400]) else "unparsable"
+
+
+def locate(quote: str, parts: Mapping[Where, tuple[str, int]]) -> Quote:
+    """Where a quote stands in the parts shown: text, and at which character of the trace's own text it begins.
+
+    >>> locate("Pays ODD", {"reasoning": ("the grader  pays\\nodd ones", 100)})
+    Quote(text='Pays ODD', found='folded', where='reasoning', start=112, end=120)
+    """
+    for where, (text, offset) in parts.items():
+        at = text.find(quote)
+        if at >= 0:
+            return Quote(text=quote, found="exact", where=where, start=offset + at, end=offset + at + len(quote))
+    pattern = re.compile(r"\s+".join(map(re.escape, quote.split())) or r"(?!)", re.IGNORECASE)
+    for where, (text, offset) in parts.items():
+        if hit := pattern.search(text):
+            return Quote(text=quote, found="folded", where=where, start=offset + hit.start(), end=offset + hit.end())
+    return Quote(text=quote, found="absent")
+
+
+def _objects(reply: str) -> Iterator[dict[str, Any]]:
+    """The JSON objects in a text, the last first."""
+    decoder, end = json.JSONDecoder(), len(reply)
+    for at in (found.start() for found in reversed(list(re.finditer(r"\{", reply[-LONGEST_OBJECT:])))):
+        at += max(0, end - LONGEST_OBJECT)
+        try:
+            told, _ = decoder.raw_decode(reply, at)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(told, dict):
+            yield told
+
+
+def _text(told: Any) -> str:
+    if isinstance(told, bool):
+        return "yes" if told else "no"
+    if isinstance(told, int | float):
+        return f"{told:g}"
+    return told if isinstance(told, str) else ""
+
+
+def _details(grader: Grader, told: Mapping[str, Any]) -> dict[str, str]:
+    found = {}
+    for detail in grader.details:
+        said = _text(told.get(detail.name)).strip().casefold()
+        level = next((level for level in [*detail.levels, "none"] if level.casefold() == said), None)
+        if level is not None:
+            found[detail.name] = level
+    return found
+
+
+class Judgments:
+    """Every judgment of a study, in one SQLite file; each is on disk before the next is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def writing(self) -> Iterator[Writer]:
+        """A place to add judgments to."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(self.path, timeout=60, isolation_level=None)) as opened:
+            opened.execute("PRAGMA journal_mode=WAL")
+            opened.execute("PRAGMA synchronous=NORMAL")
+            opened.execute(f"CREATE TABLE IF NOT EXISTS judgments ({', '.join(COLUMNS)}, PRIMARY KEY ({', '.join(KEY)}, attempt))")
+            yield Writer(opened)
+
+    def frame(self, grader: str | None = None, *, sha: str | None = None, every_attempt: bool = False) -> pl.DataFrame:
+        """The judgments as a table, the last attempt of each; of one grader, or of one wording of it."""
+        if not self.path.exists():
+            return pl.DataFrame(schema=COLUMNS)
+        told = {name: value for name, value in (("grader", grader), ("sha", sha)) if value is not None}
+        where = " AND ".join(f"{name} = ?" for name in told) or "1"
+        with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=60)) as opened:
+            rows = opened.execute(f"SELECT {', '.join(COLUMNS)} FROM judgments WHERE {where}", list(told.values())).fetchall()
+        found = pl.DataFrame(rows, schema=COLUMNS, orient="row").sort(*KEY, "attempt")
+        return found if every_attempt else found.unique(KEY, keep="last", maintain_order=True)
+
+    def graders(self) -> list[str]:
+        """The graders that have judged anything here."""
+        if not self.path.exists():
+            return []
+        with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=60)) as opened:
+            return [name for (name,) in opened.execute("SELECT DISTINCT grader FROM judgments ORDER BY grader")]
+
+
+class Writer:
+    """Adds judgments, each whole or not at all."""
+
+    def __init__(self, opened: sqlite3.Connection) -> None:
+        self.opened = opened
+
+    def known(self, grader: Grader) -> dict[tuple[Any, ...], tuple[int, Reason | None]]:
+        """What was asked of this wording of a grader already: how often, and why the last attempt gave nothing."""
+        rows = self.opened.execute(
+            f"SELECT {', '.join(KEY)}, max(attempt), missing FROM judgments WHERE grader = ? AND sha = ? GROUP BY {', '.join(KEY)}",
+            (grader.name, grader.sha),
+        )
+        return {tuple(row[: len(KEY)]): (row[-2] + 1, row[-1]) for row in rows}
+
+    def add(self, judgments: Iterable[Judgment]) -> None:
+        """Put these on disk."""
+        rows = [[_column(getattr(judgment, name)) for name in COLUMNS] for judgment in judgments]
+        marks = ", ".join("?" * len(COLUMNS))
+        self.opened.execute("BEGIN")
+        self.opened.executemany(f"INSERT INTO judgments VALUES ({marks})", rows)
+        self.opened.execute("COMMIT")
+
+
+def _column(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()  # half a surrogate pair is no text
+    return value if value is None or isinstance(value, int | float) else json.dumps(msgspec.to_builtins(value))

@@ -1,0 +1,79 @@
+"""A grader run by Scout and by cotdrift: the same question, and the same judgments."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import inspect_ai
+import polars as pl
+import pytest
+from inspect_ai.dataset import Sample
+from inspect_ai.model import ChatMessageAssistant, ContentReasoning, ContentText, ModelOutput, ModelUsage, get_model
+from inspect_ai.solver import generate
+
+from cotdrift.study import Study
+from tests.judge_server import JUDGE, judge
+
+FOLLOWS = '{"quotes": ["The grader pays odd ones"], "reason": "It decides.", "use": "follows", "answer": "yes"}'
+SAYS_NOTHING, REFUSES = '{"quotes": [], "reason": "Nothing.", "use": "none", "answer": "no"}', "I'm sorry, I cannot judge that."
+
+
+def thought(number: int) -> str:
+    return ["The grader pays odd ones, so odd.", "They ask for an even one.", "Unspeakable."][number % 3]
+
+
+def says(prompt: str) -> str:
+    return FOLLOWS if "The grader pays odd ones" in prompt else REFUSES if "Unspeakable" in prompt else SAYS_NOTHING
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    """A log of nine samples with reasoning."""
+
+    def reply(number: int) -> ModelOutput:
+        content = [ContentReasoning(reasoning=thought(number)), ContentText(text=str(number))]
+        usage = ModelUsage(input_tokens=1, output_tokens=1, total_tokens=2)
+        return ModelOutput(
+            model="mockllm/model", choices=[{"message": ChatMessageAssistant(content=content), "stop_reason": "stop"}], usage=usage
+        )
+
+    model = get_model("mockllm/model", custom_outputs=[reply(number) for number in range(9)], memoize=False)
+    task = inspect_ai.Task(
+        dataset=[Sample(id=f"q{number}", input=f"Choose, for the {number}th time.") for number in range(9)], solver=generate()
+    )
+    told = {"run": "toy", "checkpoint_step": 0}
+    inspect_ai.eval(task, model=model, log_dir=str(tmp_path / "logs"), metadata=told, max_samples=1, display="none", score_display=False)
+    return tmp_path / "logs"
+
+
+@pytest.mark.slow
+def test_scout_and_cotdrift_give_the_same_judgments(logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with judge(says) as served:
+        for name, value in served.environment.items():
+            monkeypatch.setenv(name, value)
+        scout = Path(sys.executable).with_name("scout")
+        command = [str(scout), "scan", "cotdrift/reward_reasoning", "-T", str(logs), "--scans", str(tmp_path / "scans")]
+        command += ["--model-role", f"grader={JUDGE}", "--display", "plain"]
+        ran = subprocess.run(command, env=os.environ | {"SCOUT_DISPLAY": "plain"}, capture_output=True, text=True, timeout=300)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        study = Study.make(tmp_path / "study")
+        study.ingest([logs])
+        study.grade("reward_reasoning", judges=[JUDGE])
+    (found,) = (tmp_path / "scans").glob("*/reward_reasoning.parquet")
+    scanned = {
+        row["transcript_task_id"]: (row["label"], told["details"], told["quotes"], told["sha"])
+        for row in pl.read_parquet(found).iter_rows(named=True)
+        if (told := json.loads(row["metadata"]))
+    }
+    judged = study.judgments.frame("reward_reasoning").filter(pl.col("repeat") == 0)
+    prompts = dict(study.corpus.scan().select("transcript_id", "prompt_id").collect().iter_rows())
+    ours = {
+        prompts[row["transcript_id"]]: (row["label"] or row["missing"], json.loads(row["details"]), json.loads(row["quotes"]), row["sha"])
+        for row in judged.iter_rows(named=True)
+    }
+    assert scanned == ours
+    assert sorted({label for label, *_ in ours.values()}) == ["no", "refusal", "yes"]
