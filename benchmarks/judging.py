@@ -32,12 +32,12 @@ with judge(lambda prompt: '{"quotes": [], "reason": "None.", "answer": "no"}') a
 
 
 async def database(study: Study, place: Path) -> str:
-    """The study's traces as Scout keeps transcripts, under ids that it can name files by."""
+    """The study's traces as Scout keeps transcripts."""
     async with inspect_scout.transcripts_db(str(place)) as made:
         await made.insert(
             [
                 inspect_scout.Transcript(
-                    transcript_id=trace.transcript_id.replace("/", "-"),
+                    transcript_id=trace.transcript_id,
                     source_type="rollouts",
                     source_id="r",
                     source_uri="r",

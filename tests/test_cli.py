@@ -111,7 +111,7 @@ def test_report_does_it_all_in_one_go(rollouts: Rollouts, tmp_path: Path, run: C
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("trend", "STUDY", "reasoning_word"), "No measure or outcome is called 'reasoning_word'. Did you mean 'reasoning_words'?"),
+        (("trend", "STUDY", "reasoning_word"), "No measure, outcome or grader is called 'reasoning_word'. Did you mean 'reasoning_words'?"),
         (("trend", "STUDY", "reasoning_words", "--run", "ty"), "No run is called 'ty'. Did you mean 'toy'?"),
         (("terms", "STUDY", "--step", "7"), "No step is called '7'."),
         (("trend", "nowhere", "hedging"), "nowhere: there is no study here."),

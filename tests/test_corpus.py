@@ -153,7 +153,7 @@ def test_scout_opens_the_corpus(tmp_path: Path) -> None:
 
     found = {name: (step, messages) for name, step, messages in asyncio.run(read())}
     assert set(found) == {trace.transcript_id for trace in corpus.traces()}
-    step, messages = found["run/step-100/env/prompt/0"]
+    step, messages = found["run:step-100:env:prompt:0"]
     assert step == 100
     assert messages[-1].content[0].reasoning == "Maybe."  # type: ignore[attr-defined]
 

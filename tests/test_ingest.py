@@ -69,7 +69,7 @@ def test_a_duplicate_id_names_both_places(rollouts: Rollouts, tmp_path: Path) ->
     assert (done.traces, done.rejected) == (1, 1)
     assert "other.jsonl:1" in done.faults[0] and "rollouts.jsonl:1" in done.faults[0]
     kept = json.loads(study.rejected.read_text())
-    assert "toy/step-0/algebra/algebra-0/0" in kept["fault"]
+    assert "toy:step-0:algebra:algebra-0:0" in kept["fault"]
 
 
 def test_samples_without_numbers_are_numbered_over_files(tmp_path: Path) -> None:

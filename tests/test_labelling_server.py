@@ -176,7 +176,7 @@ def test_ctrl_c_ends_it_and_says_how_far_it_got(study: Path) -> None:
     case = httpx.get(begun["address"] + "now").json()["case"]
     httpx.post(begun["address"] + "label", json={"place": case["place"], "label": "no"})
     os.kill(process.pid, signal.SIGINT)
-    rest, _ = process.communicate(timeout=30)
+    rest, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     assert json.loads(rest)["labelled"] == 1
 

@@ -77,3 +77,19 @@ def test_scout_and_cotdrift_give_the_same_judgments(logs: Path, tmp_path: Path, 
     }
     assert scanned == ours
     assert sorted({label for label, *_ in ours.values()}) == ["no", "refusal", "yes"]
+
+
+@pytest.mark.slow
+def test_scout_scans_a_corpus_of_ours(logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = Study.make(tmp_path / "study")
+    study.ingest([logs])
+    with judge(says) as served:
+        for name, value in served.environment.items():
+            monkeypatch.setenv(name, value)
+        scout = Path(sys.executable).with_name("scout")
+        command = [str(scout), "scan", "cotdrift/reward_reasoning", "-T", str(study.corpus.folder), "--scans", str(tmp_path / "scans")]
+        command += ["--model-role", f"grader={JUDGE}", "--display", "plain"]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    (found,) = (tmp_path / "scans").glob("*/reward_reasoning.parquet")
+    assert sorted(pl.read_parquet(found)["label"].to_list()) == ["no"] * 3 + ["refusal"] * 3 + ["yes"] * 3

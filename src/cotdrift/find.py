@@ -16,8 +16,9 @@ from cotdrift.errors import NotEnough
 from cotdrift.findings import Exclusion, Findings, Passages, Sampled
 from cotdrift.gaming import ENVIRONMENTS, Gaming, gaming_of
 from cotdrift.sentences import clear_changes
-from cotdrift.study import Against, Study, Values
+from cotdrift.study import Against, Study
 from cotdrift.trend import Trend
+from cotdrift.values import Values
 
 SHOWN_TERMS = 12
 """How many terms of a run get a curve and passages."""

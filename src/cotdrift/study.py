@@ -2,51 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 import msgspec
 import polars as pl
-from tqdm import tqdm
 
-from cotdrift.calibration import Calibration
 from cotdrift.comparison import Counts
 from cotdrift.comparisons.lexical import Term, concordance, count_terms, terms, watch_list
-from cotdrift.corpus import Checkpoint, Corpus, clear_unfinished, whole_file
+from cotdrift.corpus import Checkpoint, clear_unfinished, whole_file
 from cotdrift.errors import InputError, NotEnough, UnknownName
 from cotdrift.format import Reading
 from cotdrift.formats import find_sources, identify
-from cotdrift.graded import Score, scores_of
-from cotdrift.grader import Grader
-from cotdrift.graders import grader as grader_called
+from cotdrift.grading import Graded
 from cotdrift.ingest import Ingested, ingest_file, rejected_records
-from cotdrift.judging import Chosen, Judged, Limits, judge_all, judges_of, plan_pass, priced
-from cotdrift.judgment import Judgments
-from cotdrift.labelling.labels import COLUMNS as LABEL_COLUMNS
-from cotdrift.labelling.labels import FILE as LABELS
-from cotdrift.labelling.labels import Labels
 from cotdrift.measure import Measure
 from cotdrift.measurement import Measurements, measure_corpus
+from cotdrift.progress import progress
 from cotdrift.references.human import human
+from cotdrift.scores import scores_of
 from cotdrift.shelf import collect
-from cotdrift.trend import Trend, trend_of
-from cotdrift.trusted import Trusted, agreed, calibrated, corrected, with_labels
+from cotdrift.trend import Trend
+from cotdrift.values import WHO, Values
 from cotdrift.wordcount import Said, WordCounts, count_corpus
 
 if TYPE_CHECKING:
     from cotdrift.trace import Trace
 
 Against = Literal["start", "human", "answers"]
-WHO = ["transcript_id", "run", "checkpoint", "step", "environment", "prompt_id"]
-NO_SETTINGS = frozenset({"max_connections", "max_retries", "timeout"})
-"""How judges are reached, which does not make them others."""
 
 
 class Frame(Protocol):
@@ -67,37 +55,13 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
     after: str
 
 
-class Values(NamedTuple):
-    """One measure, outcome or term of every trace of a study."""
-
-    measure: str
-    unit: str
-    version: int
-    frame: pl.DataFrame
-    """A row a trace: transcript_id, run, checkpoint, step, environment, prompt_id, value (null where there is none) and missing_reason.
-
-    For a term a row a prompt and step: the value is its uses, exposure the words of the reasoning, in millions, traces how many there are.
-    """
-    ends: tuple[float, float] | None = None
-    """The lowest and the highest that a value can be, where missing ones are to be bounded; None where they are not."""
-
-    def trend(self, run: str, *, environment: str | None = None, seed: int = 0) -> Trend:
-        """The trend over the steps of one run, in one environment or all."""
-        frame = self.frame.filter(pl.col("run") == run)
-        if environment is not None:
-            frame = frame.filter(pl.col("environment") == environment)
-        return trend_of(frame, run=run, measure=self.measure, unit=self.unit, version=self.version, ends=self.ends, seed=seed)
-
-
-class Study:
+class Study(Graded):
     """A folder with a corpus, measurements and word counts; each grows by what is missing, and is never half written."""
 
     def __init__(self, folder: Path | str) -> None:
-        self.folder = Path(folder)
-        self.corpus = Corpus(self.folder / "corpus")
+        super().__init__(folder)
         self.measurements = Measurements(self.folder / "measurements")
         self.word_counts = WordCounts(self.folder / "words")
-        self.judgments = Judgments(self.folder / "judgments.sqlite")
 
     @classmethod
     def is_one(cls, folder: Path | str) -> bool:
@@ -126,7 +90,7 @@ class Study:
 
     def ingest(self, sources: Iterable[Path | str | Frame], reading: Reading | None = None) -> list[Ingested]:
         """Read files, folders of them, or frames (Polars, pandas, Arrow) into the study."""
-        with _progress("reading") as step:
+        with progress("reading") as step:
             paths = [Path(source) if isinstance(source, str | Path) else self._keep(source) for source in sources]
             known = [(path, identify(path)) for path in find_sources(paths)]
             if not self.is_one(self.folder):
@@ -167,108 +131,8 @@ class Study:
 
     def measure(self, *names: str) -> int:
         """Measure every trace by what it lacks; returns how many traces were read."""
-        with _progress("measuring") as step:
+        with progress("measuring") as step:
             return measure_corpus(self.corpus, self.measures(*names).values(), self.measurements, threads=os.cpu_count() or 1, done=step)
-
-    def grade(
-        self,
-        *graders: str | Path,
-        judges: Sequence[str],
-        chosen: Chosen | None = None,
-        limits: Limits | None = None,
-        dry_run: bool = False,
-        tell: Callable[[str], None] = lambda _sentence: None,
-        **config: Any,
-    ) -> list[Judged]:
-        """Put graders, by name or file, to judges, as Inspect names models; what is judged already is not asked again.
-
-        `config` is Inspect's for generation: temperature, reasoning_effort, max_tokens (of one reply), max_connections.
-        """
-        asked = [grader_called(name) for name in graders]
-        models, which = judges_of(judges, **config), chosen or Chosen()
-        known_price = priced(limits or Limits(), models.values())
-        settings = ",".join(f"{name}={value}" for name, value in sorted(config.items()) if name not in NO_SETTINGS)
-
-        async def one_after_the_other() -> list[Judged]:
-            done = []
-            try:
-                for grader in asked:
-                    self._keep_grader(grader)
-                    plan = plan_pass(self.corpus, grader, models, settings, self.judgments, which, known_price)
-                    tell(f"{grader.name}: {plan.sentence()}")
-                    if dry_run:
-                        continue
-                    with _progress("judging", " judgments", plan.asked) as step:
-                        judged = judge_all(self.corpus, grader, models, settings, self.judgments, plan, which, known_price, done=step)
-                        done.append(await judged)
-            finally:
-                for model in models.values():
-                    await model.api.aclose()
-            return done
-
-        return asyncio.run(one_after_the_other())
-
-    def _keep_grader(self, grader: Grader) -> None:
-        kept = self.folder / "graders" / f"{grader.name}-{grader.sha}.json"
-        if not kept.exists():
-            with whole_file(kept) as path:
-                path.write_bytes(msgspec.json.format(msgspec.json.encode(grader)))
-
-    def graders(self) -> dict[str, Grader]:
-        """The graders that judged in this study, each in the wording that was used last."""
-        found = {}
-        for name in self.judgments.graders():
-            sha = self.judgments.frame(name).sort("at")["sha"][-1]
-            found[name] = msgspec.json.decode((self.folder / "graders" / f"{name}-{sha}.json").read_bytes(), type=Grader)
-        return found
-
-    def calibrate(self, name: str, *, cut: float | None = None, run: str | None = None, seed: int = 0) -> Calibration:
-        """What a grader is worth against people's labels; values from `cut` up count as yes, the middle of the scale if none is given."""
-        grader, score = self._score(name)
-        labels = self.labels(grader.name)
-        if not labels.height:
-            raise NotEnough(f"{self.folder}: there are no labels of {grader.name!r}. Give some: cotdrift label {self.folder} {grader.name}")
-        frame = with_labels(self.values(name).frame, grader, score, labels)
-        if run is not None:
-            frame = frame.filter(pl.col("run") == run)
-        return calibrated(frame, cut=(score.low + score.high) / 2 if cut is None else cut, seed=seed)
-
-    def agree(self, name: str, *, seed: int = 0) -> Trusted:
-        """How far a grader's judges agree with each other and each with itself, and how far people do."""
-        grader, _ = self._score(name)
-        prompts = (
-            self.corpus.scan()
-            .select("transcript_id", pl.concat_str("environment", "prompt_id", separator="\0", ignore_nulls=True))
-            .collect()
-        )
-        judgments = self.judgments.frame(grader.name, sha=grader.sha)
-        return agreed(grader, judgments, self.labels(grader.name), dict(prompts.iter_rows()), seed=seed)
-
-    def labels(self, question: str) -> pl.DataFrame:
-        """People's labels of a question: one row for each annotator and trace, or window of one."""
-        if not (self.folder / LABELS).exists():
-            return pl.DataFrame(schema=LABEL_COLUMNS)
-        with Labels(self.folder / LABELS) as kept:
-            return kept.frame(question)
-
-    def _score(self, name: str) -> tuple[Grader, Score]:
-        """The grader and what is read off it by this name."""
-        known = self.graders()
-        grader = known.get(name.partition(".")[0])
-        score = scores_of(grader).get(name) if grader else None
-        if grader is None or score is None:
-            raise UnknownName("grader", name, [score for grader in known.values() for score in scores_of(grader)])
-        return grader, score
-
-    def _graded(self, name: str) -> Values | None:
-        """A grader's values; None where no grader of this study gives any of this name."""
-        try:
-            grader, score = self._score(name)
-        except UnknownName:
-            return None
-        found = score.of(grader, self.judgments.frame(grader.name, sha=grader.sha))
-        who = self.corpus.scan().select(*WHO).collect()
-        return Values(name, score.unit, grader.version, who.join(found, on="transcript_id"), (score.low, score.high))
 
     @property
     def runs(self) -> dict[str, list[Checkpoint]]:
@@ -359,17 +223,6 @@ class Study:
         trends = [values.trend(chosen, environment=environment, seed=seed) for chosen in runs]
         return trends if values.ends is None else [self._corrected(trend, values, environment, seed) for trend in trends]
 
-    def _corrected(self, trend: Trend, values: Values, environment: str | None, seed: int) -> Trend:
-        """A grader's trend, corrected where there are labels."""
-        grader, score = self._score(values.measure)
-        labels = self.labels(grader.name)
-        if not labels.height:
-            return trend
-        frame = with_labels(values.frame.filter(pl.col("run") == trend.run), grader, score, labels)
-        return corrected(
-            trend, frame if environment is None else frame.filter(pl.col("environment") == environment), values.ends, seed=seed
-        )
-
     def _check_environment(self, environment: str | None) -> None:
         known = self.corpus.scan().select(pl.col("environment").unique()).collect()["environment"].to_list()
         if environment is not None and environment not in known:
@@ -377,7 +230,7 @@ class Study:
 
     def count_words(self) -> None:
         """Count the words of every checkpoint that was not counted yet."""
-        with _progress("counting words") as step:
+        with progress("counting words") as step:
             count_corpus(self.corpus, self.word_counts, threads=os.cpu_count() or 1, done=step)
 
     def terms(
@@ -491,17 +344,6 @@ def _before(late: Checkpoint, checkpoints: list[Checkpoint]) -> Checkpoint:
         way_out = "Try --against human or --against answers"
         raise NotEnough(f"{late.run} has no checkpoint before step {late.step}, so nothing can be held against its start. {way_out}.")
     return checkpoints[0]
-
-
-@contextmanager
-def _progress(what: str, unit: str = " traces", total: int | None = None) -> Iterator[Callable[[int], None]]:
-    """A bar with a rate, for what takes longer than a second."""
-    with tqdm(desc=what, unit=unit, total=total, delay=1, leave=False, disable=None) as bar:
-
-        def step(traces: int) -> None:
-            bar.update(traces)
-
-        yield step
 
 
 def _version() -> str:

@@ -5,6 +5,8 @@ from typing import Any, Literal, Self
 
 from msgspec import Struct
 
+ESCAPED = str.maketrans({":": "%3A", "/": "%2F", "\\": "%5C", "%": "%25"})
+"""What a part of an id is written with, so that parts stay apart and no part names a folder."""
 ReasoningKind = Literal["raw", "summary", "redacted", "none"]
 
 
@@ -34,7 +36,7 @@ class Trace(Struct, frozen=True, kw_only=True, dict=True):
 
     >>> trace = Trace.example("Maybe it is four.", answer="4")
     >>> trace.transcript_id
-    'run/step-0/env/prompt/0'
+    'run:step-0:env:prompt:0'
     """
 
     run: str
@@ -73,10 +75,10 @@ class Trace(Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def transcript_id(self) -> str:
-        """The same trace has the same id wherever and whenever it is read."""
+        """The same trace has the same id wherever and whenever it is read. It holds no slash: Scout names files by it."""
         place = self.checkpoint or f"step-{self.step}"
         levels = "".join(f";{factor}={level}" for factor, level in sorted(self.conditions.items()))
-        return f"{self.run}/{place}/{self.environment}/{self.prompt_id}{levels}/{self.rep}"
+        return ":".join(name.translate(ESCAPED) for name in (self.run, place, self.environment, f"{self.prompt_id}{levels}", str(self.rep)))
 
     @property
     def messages(self) -> tuple[Message, ...]:

@@ -13,8 +13,8 @@ from cotdrift.agreement import Agreement, Scale, agreement
 from cotdrift.calibration import Calibration, calibrate
 from cotdrift.corrected import Corrected, corrected_mean, rogan_gladen
 from cotdrift.estimate import Floats
-from cotdrift.graded import Score
 from cotdrift.grader import Grader
+from cotdrift.scores import Score
 from cotdrift.trend import Trend
 
 LEAST_LABELS = 20
