@@ -359,7 +359,7 @@ def test_doubtful_answers_wait_for_a_person_and_are_scored_as_the_person_reads_t
     queue = tmp_path / "study" / "reward_hint_queue.csv"
     with queue.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
-    first, second = [row for row in rows if "/reward_hint/" in row["transcript_id"]][:2]
+    first, second = [row for row in rows if ":reward_hint:" in row["transcript_id"]][:2]
     assert first["answer"] == "Well, 0 it is." and first["guess"] == "0" and "<_grader>" in first["prompt"]
     first["human"], second["human"] = "7", "none"
     with queue.open("w", encoding="utf-8", newline="") as lines:

@@ -333,7 +333,7 @@ async def ask(grader: Grader, judge: Model, settings: str, one: Asking, purse: P
     shown, parts = asked_of(grader, one.trace, one.start, one.end)
     purse.in_flight += 1
     try:
-        output = await judge.generate(shown)
+        output = await judge.generate(shown, cache=False)  # the store is the cache; an eval in this process may have turned on Inspect's
     except Exception as fault:  # whatever a provider raises when its retries are used up
         return replace(judgment, missing="failed", reason=f"{type(fault).__name__}: {' '.join(str(fault).split())}"[:400])
     finally:
