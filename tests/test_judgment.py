@@ -126,7 +126,7 @@ def test_what_is_kept_comes_back_whole(tmp_path: Path) -> None:
     assert json.loads(row["quotes"])[0]["start"] == 3
     assert json.loads(row["details"]) == {"family": "M1"}
     assert row["reply"] == "half a pair: \\ud800"
-    assert kept.graders() == ["talks"]
+    assert kept.graders() == {"talks": TALKS.sha}
 
 
 def test_of_several_attempts_the_last_counts_and_none_is_lost(tmp_path: Path) -> None:

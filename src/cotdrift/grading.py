@@ -84,11 +84,8 @@ class Graded:
 
     def graders(self) -> dict[str, Grader]:
         """The graders that judged in this study, each in the wording that was used last."""
-        found = {}
-        for name in self.judgments.graders():
-            sha = self.judgments.frame(name).sort("at")["sha"][-1]
-            found[name] = msgspec.json.decode((self.folder / "graders" / f"{name}-{sha}.json").read_bytes(), type=Grader)
-        return found
+        kept = {name: self.folder / "graders" / f"{name}-{sha}.json" for name, sha in self.judgments.graders().items()}
+        return {name: msgspec.json.decode(path.read_bytes(), type=Grader) for name, path in kept.items()}
 
     def calibrate(self, name: str, *, cut: float | None = None, run: str | None = None, seed: int = 0) -> Calibration:
         """What a grader is worth against people's labels; values from `cut` up count as yes, the middle of the scale if none is given."""

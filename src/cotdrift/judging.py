@@ -292,7 +292,7 @@ class Purse:
         self.limits = limits
         self.tokens, self.cost = 0, 0.0
         self.in_flight, self.each = 0, sent + TOKENS_OF_A_REPLY
-        self.each_cost = 0.0
+        self.each_cost = _cost(limits.price, round(sent), TOKENS_OF_A_REPLY) if limits.price else 0.0
         self.judgments = 0
 
     @property

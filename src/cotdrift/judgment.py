@@ -217,12 +217,13 @@ class Judgments:
         found = pl.DataFrame(rows, schema=COLUMNS, orient="row").sort(*KEY, "attempt")
         return found if every_attempt else found.unique(KEY, keep="last", maintain_order=True)
 
-    def graders(self) -> list[str]:
-        """The graders that have judged anything here."""
+    def graders(self) -> dict[str, str]:
+        """The graders that have judged anything here, each with the fingerprint of the wording that was used last."""
         if not self.path.exists():
-            return []
+            return {}
         with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=60)) as opened:
-            return [name for (name,) in opened.execute("SELECT DISTINCT grader FROM judgments ORDER BY grader")]
+            rows = opened.execute("SELECT grader, sha, max(at || '/' || rowid) FROM judgments GROUP BY grader ORDER BY grader")
+            return {name: sha for name, sha, _ in rows}
 
 
 class Writer:

@@ -42,7 +42,9 @@ def scores_of(grader: Grader) -> dict[str, Score]:
     if grader.is_number:
         low, high = min(values), max(values)
         share = grader.is_yes_or_no
-        reads = grader.reads or (Read(name="", how="mean", unit="share of traces" if share else "points"),)
+        reads = grader.reads or (
+            Read(name="", how="mean", unit=f"share of {'windows' if grader.window else 'traces'}" if share else "points"),
+        )
         for read in reads:
             apart = read.how in ("start to end", "snap back")
             ends = (0.0, 1.0) if read.how == "at most" else (low - high, high - low) if apart else (low, high)

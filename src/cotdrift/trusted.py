@@ -120,8 +120,10 @@ def agreed(grader: Grader, judgments: pl.DataFrame, labels: pl.DataFrame, prompt
     """How far judges, their second answers, and people agree, window by window; `prompts` has the prompt of each trace."""
     scale: Scale = "ordinal" if grader.is_number and not grader.is_yes_or_no else "nominal"
     codes = {answer.label: float(place) for place, answer in enumerate(grader.answers)}
+    with_settings = pl.concat_str("judge", pl.when(pl.col("settings") != "").then(pl.format(" ({})", "settings")).otherwise(pl.lit("")))
     said = judgments.with_columns(
-        said=pl.col("value") if grader.is_number else pl.col("label").replace_strict(codes, default=None, return_dtype=pl.Float64)
+        judge=with_settings,
+        said=pl.col("value") if grader.is_number else pl.col("label").replace_strict(codes, default=None, return_dtype=pl.Float64),
     )
     judges = sorted(said["judge"].unique())
     first = said.filter(pl.col("repeat") == 0)
