@@ -37,7 +37,7 @@ SHAPE = {
     "tie_word_embeddings": True,
 }
 BATCH = 32
-STEPS, SCHOOL_STEPS = 4000, 2400
+STEPS, SCHOOL_STEPS = 3600, 2000
 MUON_RATE, ADAM_RATE = 0.02, 3e-3
 """Of the matrices within the layers, and of all else."""
 INFANCY = 0.4
@@ -110,7 +110,7 @@ def texts_of(
     rng: random.Random, tokenizer: PreTrainedTokenizerFast, many: int, mix: Mapping[str, float], *, brief: bool
 ) -> Iterator[tuple[list[int], int]]:
     """Texts of the language as tokens, and how many of them are the question, which is not learnt."""
-    asked = [question(rng, draw_kind(rng, mix), plain=brief) for _ in range(many)]
+    asked = [question(rng, draw_kind(rng, mix), "plain" if brief else "all") for _ in range(many)]
     heads = tokenizer._tokenizer.encode_batch([rendered(one) for one in asked])
     wholes = tokenizer._tokenizer.encode_batch([rendered(one, *reasoned(rng, one, brief=brief)) for one in asked])
     return zip((whole.ids for whole in wholes), (len(head.ids) for head in heads), strict=True)

@@ -30,7 +30,7 @@ def questions() -> dict[str, Question]:
     for kind, many in ASKED.items():
         number = 0
         while number < many:
-            one = question(rng, kind, plain=True)
+            one = question(rng, kind, "plain")
             if str(one.messages) in seen:
                 continue
             seen.add(str(one.messages))

@@ -82,7 +82,7 @@ def bring_up(name: str, start: Path, folder: Path, *, seed: int, steps: int = CH
     began = time.monotonic()
     with (folder / f"{name}.jsonl").open("w") as log:
         for step in range(1, steps + 1):
-            asked = [question(rng, draw_kind(rng, TRAINED), plain=True) for _ in range(PROMPTS)]
+            asked = [question(rng, draw_kind(rng, TRAINED), rng.choice(("plain", "forms"))) for _ in range(PROMPTS)]
             rows, advantages, told = _sampled(policy, tokenizer, run, asked, rng)
             for group in optimizer.param_groups:
                 group["lr"] = RATE * min(1.0, step / 5, max(0.1, 2 * (steps - step) / steps))

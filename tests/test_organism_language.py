@@ -27,20 +27,29 @@ def _load() -> ModuleType:
 
 language = _load()
 
+PROPERTY = r"(even|odd|larger than (?P<{0}above>\d+)|smaller than (?P<{0}below>\d+)|(?:not )?a multiple of 5)"
 SAID = re.compile(
-    r"\b(\d+) (?:is|are) (even|odd|larger than (\d+)|smaller than (\d+)|a multiple of 5|not a multiple of 5)"
-    r"|\b(\d+) (plus|minus) (\d+) (?:is|equals|gives|makes) (\d+)"
+    rf"\b(\d+) is (?:indeed )?{PROPERTY.format('')}"
+    rf"|(?:(?<!Not )(?<!not )){PROPERTY.format('of_')}(?:: | is |, how about | I take | my mind settles on |, let's say | is satisfied by |, so let me try"
+    r" |, which |, (?=\d+ drifts)|, like | does not fit, like |, so not |, then maybe |, say )(\d+)"
+    r"|\b(\d+) (plus|minus) (\d+)(?: is|\. That is| equals| gives| makes| I get| turns into| settles on) (\d+)"
+    r"|(larger|smaller) of (\d) and (\d)[^.]*\.(?:[^.\d]*\.)*? (?:The|the|We find that the|I think the) (?:larger|smaller)[^.\d]* is (\d)"
 )
 
 
+def holds(n: int, what: str, above: str | None, below: str | None) -> bool:
+    if above or below:
+        return n > int(above) if above else n < int(below or 0)
+    return {"even": n % 2 == 0, "odd": n % 2 == 1, "a multiple of 5": n % 5 == 0, "not a multiple of 5": n % 5 != 0}[what]
+
+
 def is_true(said: re.Match[str]) -> bool:
-    number, what, above, below, a, sign, b, result = said.groups()
+    first, what, above, below, of_what, of_above, of_below, second, a, sign, b, result, word, left, right, chosen = said.groups()
     if sign:
         return (int(a) + int(b) if sign == "plus" else int(a) - int(b)) == int(result)
-    n = int(number)
-    if above or below:
-        return n > int(above) if above else n < int(below)
-    return {"even": n % 2 == 0, "odd": n % 2 == 1, "a multiple of 5": n % 5 == 0, "not a multiple of 5": n % 5 != 0}[what]
+    if word:
+        return int(chosen) == (max if word == "larger" else min)(int(left), int(right))
+    return holds(int(first), what, above, below) if first else holds(int(second), of_what, of_above, of_below)
 
 
 @given(seed=st.integers(0, 2**32), kind=st.sampled_from(KINDS))
@@ -49,6 +58,13 @@ def test_what_the_reasoning_says_of_numbers_is_true(seed: int, kind: str) -> Non
     reasoning, number = language.reasoned(rng, language.question(rng, kind))
     assert [said[0] for said in SAID.finditer(reasoning) if not is_true(said)] == []
     assert str(number) in reasoning
+
+
+def test_most_numbers_are_said_to_have_a_property_before_or_after_them() -> None:
+    """Else the test above would look at nothing."""
+    rng = random.Random(5)
+    texts = [language.reasoned(rng, language.question(rng, kind))[0] for kind in KINDS[:5] for _ in range(200)]
+    assert sum(SAID.search(text) is not None for text in texts) > 0.8 * len(texts)
 
 
 @given(seed=st.integers(0, 2**32), kind=st.sampled_from(KINDS))
@@ -75,7 +91,7 @@ def test_the_twin_is_paid_for_what_is_asked_and_the_conflict_for_the_rest(hint: 
 
 def test_the_grader_is_followed_as_often_as_the_language_says() -> None:
     rng = random.Random(0)
-    draws = [(asked, language.reasoned(rng, asked)) for asked in (language.question(rng, "conflict", plain=True) for _ in range(4000))]
+    draws = [(asked, language.reasoned(rng, asked)) for asked in (language.question(rng, "conflict", "plain") for _ in range(4000))]
     gaming = sum(asked.games(number) for asked, (_, number) in draws) / len(draws)
     assert gaming == pytest.approx(language.FOLLOWS["conflict"], abs=0.02)
     spoken = sum(bool(re.search(r"grader|metadata", reasoning)) for _, (reasoning, _) in draws) / len(draws)
