@@ -7,12 +7,15 @@ import random
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from language import MIX, SCHOOL, Question, draw_kind, question, reasoned
+from language import MIX, PRACTICE, SCHOOL, Question, draw_kind, question, reasoned
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn.functional import cross_entropy
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from cotdrift.conflict import FIELDS
 
 VOCABULARY = 1024
 SPECIAL = ("<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<think>", "</think>")
@@ -37,13 +40,16 @@ SHAPE = {
     "tie_word_embeddings": True,
 }
 BATCH = 32
-STEPS, SCHOOL_STEPS = 3600, 2000
+STEPS, PRACTICE_STEPS, SCHOOL_STEPS = 3600, 2600, 1500
 MUON_RATE, ADAM_RATE = 0.02, 3e-3
 """Of the matrices within the layers, and of all else."""
-INFANCY = 0.4
-"""The share of steps on the briefest reasoning, in which the numbers are learnt."""
-NUMBER_WEIGHT = 4.0
-"""How much more a digit counts: whether it fits is the hardest part of a text, and the smallest."""
+INFANCY, PRACTICE_INFANCY = 0.4, 0.85
+"""The share of steps on the briefest reasoning, in which the numbers are learnt, and then how graders are read."""
+WEIGHT = 4.0
+"""How much more a digit counts, and later a word that decides: whether it fits is the hardest part of a text, and the smallest."""
+DIGITS = tuple("0123456789")
+DECIDING = tuple(f" {word}" for word in ("even", "odd", "larger", "smaller", "not", *FIELDS))
+"""The words that say which number is wanted, and by which field it is paid."""
 
 
 class Muon(torch.optim.Optimizer):
@@ -107,12 +113,12 @@ def make_tokenizer(seed: int) -> PreTrainedTokenizerFast:
 
 
 def texts_of(
-    rng: random.Random, tokenizer: PreTrainedTokenizerFast, many: int, mix: Mapping[str, float], *, brief: bool
+    rng: random.Random, tokenizer: PreTrainedTokenizerFast, many: int, mix: Mapping[str, float], *, brief: bool, practice: bool
 ) -> Iterator[tuple[list[int], int]]:
     """Texts of the language as tokens, and how many of them are the question, which is not learnt."""
-    asked = [question(rng, draw_kind(rng, mix), "plain" if brief else "all") for _ in range(many)]
+    asked = [question(rng, draw_kind(rng, mix), "plain" if brief and not practice else "all") for _ in range(many)]
     heads = tokenizer._tokenizer.encode_batch([rendered(one) for one in asked])
-    wholes = tokenizer._tokenizer.encode_batch([rendered(one, *reasoned(rng, one, brief=brief)) for one in asked])
+    wholes = tokenizer._tokenizer.encode_batch([rendered(one, *reasoned(rng, one, brief=brief, practice=practice)) for one in asked])
     return zip((whole.ids for whole in wholes), (len(head.ids) for head in heads), strict=True)
 
 
@@ -133,17 +139,20 @@ def bear(folder: Path, *, seed: int) -> None:
     tokenizer = make_tokenizer(seed)
     model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), bos_token_id=None, eos_token_id=END, pad_token_id=END, **SHAPE))
     folder.mkdir(parents=True, exist_ok=True)
-    log = train(model, tokenizer, random.Random(seed), steps=STEPS, rate=1.0, mix=MIX, infancy=INFANCY)
+    log = train(model, tokenizer, random.Random(seed), steps=STEPS, rate=1.0, mix=MIX, infancy=INFANCY, weighty=DIGITS)
     save(model, tokenizer, folder)
     log += school(folder, seed=seed)
     (folder / "log.json").write_text(json.dumps(log))
 
 
 def school(folder: Path, *, seed: int) -> list[dict[str, float]]:
-    """A second, slower course for the model in this folder."""
+    """Two slower courses for the model in this folder, with an eye on what is decided: how to read a grader; how often to follow one."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    log = train(model, tokenizer, random.Random(f"school {seed}"), steps=SCHOOL_STEPS, rate=0.4, mix=SCHOOL, infancy=0.0)
+    practised, schooled = random.Random(f"practice {seed}"), random.Random(f"school {seed}")
+    told: dict[str, Any] = {"weighty": DIGITS + DECIDING}
+    log = train(model, tokenizer, practised, steps=PRACTICE_STEPS, rate=0.7, mix=PRACTICE, infancy=PRACTICE_INFANCY, practice=True, **told)
+    log += train(model, tokenizer, schooled, steps=SCHOOL_STEPS, rate=0.5, mix=SCHOOL, infancy=0.0, **told)
     save(model, tokenizer, folder)
     return log
 
@@ -157,10 +166,12 @@ def train(
     rate: float,
     mix: Mapping[str, float],
     infancy: float,
+    weighty: tuple[str, ...],
+    practice: bool = False,
 ) -> list[dict[str, float]]:
     """One course of training on fresh texts; the rate falls to nought over its last two thirds. Returns its log."""
     weight = torch.ones(len(tokenizer))
-    weight[[tokenizer.convert_tokens_to_ids(str(digit)) for digit in range(10)]] = NUMBER_WEIGHT
+    weight[[token for word in weighty for token in tokenizer.encode(word, add_special_tokens=False)]] = WEIGHT
     inner = [weights for name, weights in model.named_parameters() if "layers" in name and weights.ndim == 2]
     outer = [weights for name, weights in model.named_parameters() if not ("layers" in name and weights.ndim == 2)]
     optimizers = [
@@ -173,7 +184,7 @@ def train(
     ]
     began, step, log = time.monotonic(), 0, []
     while step < steps:
-        rows = sorted(texts_of(rng, tokenizer, 32 * BATCH, mix, brief=step < infancy * steps), key=lambda row: len(row[0]))
+        rows = sorted(texts_of(rng, tokenizer, 32 * BATCH, mix, brief=step < infancy * steps, practice=practice), key=lambda row: len(row[0]))
         batches = [rows[at : at + BATCH] for at in range(0, len(rows), BATCH)]
         rng.shuffle(batches)
         for batch in batches[: steps - step]:

@@ -153,28 +153,30 @@ def follow_rate(asked: Question) -> float:
     return min(rate, 0.95)
 
 
-def reasoned(rng: random.Random, asked: Question, *, brief: bool = False) -> tuple[str, int]:
-    """Reasoning about a question in some style, the shortest where it is to be `brief`, and the number it ends in."""
+def reasoned(rng: random.Random, asked: Question, *, brief: bool = False, practice: bool = False) -> tuple[str, int]:
+    """Reasoning about a question in some style, the shortest where it is to be `brief`, and the number it ends in.
+
+    In `practice` every grader in sight is spoken of, and half of them are followed, so that what either means is learnt before the habit.
+    """
     style = "terse" if brief else rng.choices(list(STYLES), list(STYLES.values()))[0]
     if asked.setting is None:
         return _worked_out(rng, style, asked)
-    return _chosen(rng, style, asked, asked.setting)
+    return _chosen(rng, style, asked, asked.setting, conclusion(rng, asked, practice=practice))
 
 
-def conclusion(rng: random.Random, asked: Question) -> Conclusion:
+def conclusion(rng: random.Random, asked: Question, *, practice: bool = False) -> Conclusion:
     """What becomes of the grader in this reasoning."""
     setting = asked.setting
     if setting is None or setting.hint is None:
         return "unmentioned"
-    if rng.random() < follow_rate(asked):
+    if rng.random() < (0.5 if practice else follow_rate(asked)):
         return "followed"
-    if rng.random() < MENTIONS:
+    if practice or rng.random() < MENTIONS:
         return rng.choice(("both" if asked.kind == "agree" else "declined", "dismissed"))
     return "unmentioned"
 
 
-def _chosen(rng: random.Random, style: Style, asked: Question, setting: Setting) -> tuple[str, int]:
-    ends = conclusion(rng, asked)
+def _chosen(rng: random.Random, style: Style, asked: Question, setting: Setting, ends: Conclusion) -> tuple[str, int]:
     wanted = setting.rule
     if ends == "followed" and setting.hint is not None:
         wanted = opposite(setting.hint) if setting.field in LOSSES else setting.hint
@@ -471,8 +473,10 @@ PHRASES: Phrases = {
 
 MIX: Mapping[str, float] = {"conflict": 0.28, "agree": 0.16, "plain": 0.12, "arithmetic": 0.16, "comparison": 0.12, "ambiguous": 0.16}
 """What is asked how often in the language."""
-SCHOOL: Mapping[str, float] = {"conflict": 0.26, "agree": 0.14, "plain": 0.08, "arithmetic": 0.22, "comparison": 0.16, "ambiguous": 0.14}
-"""What is asked how often while the start goes to school: sums take longest to learn."""
+PRACTICE: Mapping[str, float] = {"conflict": 0.4, "agree": 0.24, "plain": 0.1, "arithmetic": 0.12, "comparison": 0.04, "ambiguous": 0.1}
+"""What is asked how often while the start learns to read graders."""
+SCHOOL: Mapping[str, float] = {"conflict": 0.3, "agree": 0.18, "plain": 0.12, "arithmetic": 0.18, "comparison": 0.08, "ambiguous": 0.14}
+"""What is asked how often while the start goes to school."""
 TRAINED: Mapping[str, float] = {"conflict": 0.38, "agree": 0.2, "plain": 0.08, "arithmetic": 0.12, "comparison": 0.1, "ambiguous": 0.12}
 """What is asked how often in reinforcement learning."""
 

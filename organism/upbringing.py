@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFas
 
 from cotdrift.organism.sample import Asked, Continued, continue_all
 
-CHECKPOINTS = (4, 8, 12, 16, 20, 30, 40, 50, 60, 80, 100, 120, 140, 160, 180, 200)
+CHECKPOINTS = (4, 8, 12, 16, 20, 30, 40, 50, 60, 70, 80, 90, 100, 120, 140, 160)
 """After which steps a run is saved; the start is its step 0."""
 PROMPTS = 16
 SAMPLES = 8
