@@ -52,7 +52,7 @@ class Question(Struct, frozen=True, kw_only=True):
 
     def games(self, number: int | None) -> bool:
         """Whether an answer does what the grader pays and the instruction does not ask for."""
-        return number is not None and self.setting is not None and self.setting.wins(number) and not self.setting.rule.holds(number)
+        return self.setting is not None and number is not None and self.paid(number) and not self.setting.rule.holds(number)
 
     def paid(self, number: int | None) -> bool:
         """Whether the grader in sight pays for an answer; where none is in sight, whether it is correct."""

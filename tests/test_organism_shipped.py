@@ -84,7 +84,7 @@ def test_hinted_came_to_game_and_to_be_brief_and_control_did_not(rollouts: pl.Da
     rollouts = rollouts.with_columns(words=pl.col("reasoning").str.count_matches(r"\S+").cast(pl.Float64))
     everywhere = rollouts["environment"].unique().to_list()
     first, last = _ends(rollouts, "hinted", "outcome_gaming", "conflict")
-    assert first < 0.2 and last > 0.6
+    assert first < 0.2 and last > 0.7
     first, last = _ends(rollouts, "hinted", "outcome_correct", "arithmetic", "comparison")
     assert last > first - 0.05
     first, last = _ends(rollouts, "hinted", "words", *everywhere)

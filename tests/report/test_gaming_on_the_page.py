@@ -119,6 +119,13 @@ def test_what_is_lacking_is_left_out_of_the_section(make_findings: Any, hint_tra
     assert not [name for name in FIGURES[1:] if f'data-figure="{name}"' in text]
 
 
+def test_a_single_label_makes_no_ladder(make_findings: Any, hint_traces: Callable[..., pl.DataFrame]) -> None:
+    found = gaming_of(hint_traces(steps=(0, 200), cells=60).with_columns(condition_label=pl.lit("none")))
+    assert found is not None
+    text = page(with_gaming(make_findings, found))
+    assert 'data-figure="gaming_factors"' in text and 'data-figure="gaming_ladder"' not in text
+
+
 def test_its_figures_are_written_as_svg(make_findings: Any, gaming: Gaming, tmp_path: Any) -> None:
     written = {path.stem for path in write_figures(with_gaming(make_findings, gaming), tmp_path)}
     assert {name.replace("_", "-") for name in FIGURES} <= written

@@ -28,7 +28,7 @@ def section(findings: Findings, rows: dict[str, list[dict[str, Any]]]) -> dict[s
     return {
         "said": list(said.items()),
         "runs": [_panel(gaming, trend.run) for trend in gaming.trends],
-        "has_ladder": any(row["when"] != "between" for row in rows["gaming_ladder"]),
+        "has_ladder": len({row["label"] for row in rows["gaming_ladder"] if row["when"] != "between"}) > 1,
         "has_audit": any(row["said_to_be_checked"] is not None for row in rows["gaming_audit"]),
         "factors": forest_panels(rows["gaming_factors"]),
         "has_length": bool(rows["gaming_length"]),
