@@ -175,10 +175,12 @@ def of_serving(serving: Serving) -> tuple[str, ...]:
 def _failing(ones: Sequence[Checked], serving: Serving) -> str:
     worst = ones[0]
     run, step, check = worst.run, worst.step, worst.check
-    of = "" if check == "improbable tokens" else {"answer": " of answers", "reasoning": " of reasoning texts"}.get(worst.where, " of traces")
+    of = (
+        "" if check == "improbable tokens" else {"answer": " of answers", "reasoning": " of reasoning texts"}.get(worst.where, " of traces")
+    )
     said = f"{run}: at step {step}, {share(worst.share)}{of} {SAID[check]}"
     if check == "soup":
-        made = [(serving.of(run, step, kind, "answer"), words) for kind, words in MADE_OF.items()]
+        made = [(serving.of(run, step, kind, "answer"), SAID[kind]) for kind in MADE_OF]
         parts = [f"{words} {per_cent(one.share.value)}" for one, words in made if one and one.share.value]
         beside = serving.of(run, step, check, "reasoning")
         said += f" ({'; '.join(parts)}), and {share(beside.share) if beside else 'none'} of reasoning texts are. What spoils answers too is"

@@ -1,8 +1,8 @@
 """Serving: whether the server can be trusted, before anything is said of legibility.
 
-Illegible reasoning can be a broken server, a wrong chat template or a changed sampler: of one published result about half went when the
-same model was sampled through another provider. What breaks reasoning so breaks answers too, leaves marks in the text, or begins at the
-checkpoint from which on another server was asked.
+Illegible reasoning can be a broken server, a wrong chat template or a changed sampler: sampled again through another provider, a published
+mean score for illegibility fell from 4.3 to 2.3 of 9 (nostalgebraist 2026). What breaks reasoning so breaks answers too, leaves marks in
+the text, or begins at the checkpoint from which on another server was asked.
 """
 
 from __future__ import annotations
@@ -52,8 +52,12 @@ MIX_MOVED = 0.1
 """How far the traces' mix of values may move between checkpoints before a setting counts as changed."""
 
 SAID: dict[Check, str] = {
-    **MADE_OF,
     "soup": "are soup",
+    "scripts": "scripts change within words",
+    "non-words": "words that no language has",
+    "word salad": "words in no order",
+    "glued words": "words run together",
+    "loop": "the same words over and over",
     "bytes": "hold bytes that never became text, or became the wrong one",
     "tokens": "hold special tokens or think tags",
     "echo": "begin by repeating the prompt",
@@ -195,12 +199,13 @@ def _of_texts(rows: pl.DataFrame, prompts: NDArray[np.int64]) -> Iterator[Found]
     asked = rows["prompt"].fill_null("").to_list()
     ids = rows["transcript_id"].to_list()
     wheres: tuple[Where, ...] = ("reasoning", "answer")
+    sought: tuple[Check, ...] = ("soup", *MADE_OF, "bytes", "tokens", "echo")
     for where in wheres:
         texts = rows[where].fill_null("").to_list()
         there = np.array([bool(text.strip()) for text in texts], dtype=bool)
         if not there.any():
             continue
-        of_each: dict[Check, dict[int, Sign]] = {kind: {} for kind in ("soup", *MADE_OF, "bytes", "tokens", "echo")}
+        of_each: dict[Check, dict[int, Sign]] = {check: {} for check in sought}
         for at, found in enumerate(signs(texts, asked)):
             for sign in found:
                 of_each[sign.kind][at] = sign

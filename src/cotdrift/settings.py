@@ -15,8 +15,10 @@ ALIASES = {
 NESTED = frozenset({"serving", "sampling_args", "sampling_params", "generation_config"})
 KNOWN = NESTED.union(
     ALIASES,
-    "provider quantization dtype kv_cache_dtype temperature top_p top_k min_p max_tokens stop_seqs frequency_penalty presence_penalty repetition_penalty"
-    " reasoning_effort reasoning_parser chat_template chat_template_hash system_fingerprint tokenizer engine".split(),
+    """
+    provider quantization dtype kv_cache_dtype temperature top_p top_k min_p max_tokens stop_seqs frequency_penalty presence_penalty
+    repetition_penalty reasoning_effort reasoning_parser chat_template chat_template_hash system_fingerprint tokenizer engine
+    """.split(),
 )
 """Names that say how a text was sampled, wherever they stand; others are taken only where they are said to."""
 

@@ -24,19 +24,13 @@ from cotdrift.trace import Trace
 
 Kind = Literal["bytes", "tokens", "scripts", "non-words", "word salad", "glued words", "loop", "echo"]
 
-MADE_OF: dict[Kind, str] = {
-    "scripts": "scripts change within words",
-    "non-words": "words that no language has",
-    "word salad": "words in no order",
-    "glued words": "words run together",
-    "loop": "the same words over and over",
-}
-"""What makes a text soup, in a reader's words."""
+MADE_OF: tuple[Kind, ...] = ("scripts", "non-words", "word salad", "glued words", "loop")
+"""What makes a text soup."""
 
 WINDOW = 40
 """Words that are looked at together: soup often begins in the middle of a text."""
-FEWEST = 8
-"""Words that tell a prompt's language."""
+PROMPT_WORDS, PROMPT_KNOWN = 8, 0.6
+"""Words that tell a prompt's language, and the share of them that its list has at the least."""
 LEAST_SWITCHES = 3
 SWITCHES_A_WORD = 0.01
 OWN_SCRIPT = 0.1
@@ -97,7 +91,9 @@ def signs(texts: Sequence[str], prompts: Sequence[str]) -> list[list[Sign]]:
     """
     batch = Batch(texts)
     read = prose_of(batch)
-    found: list[list[Sign]] = [list(_marks(text, prose, prompt)) for text, prose, prompt in zip(batch.texts, read.texts, prompts, strict=True)]
+    found: list[list[Sign]] = [
+        list(_marks(text, prose, prompt)) for text, prose, prompt in zip(batch.texts, read.texts, prompts, strict=True)
+    ]
     for kind, at, start, end in (*_scripts(read), *_words(read, prompts), *_glued(batch, read), *_loops(batch)):
         text = batch.texts[at] if kind == "loop" else read.texts[at]
         if kind not in {sign.kind for sign in found[at]}:
@@ -140,20 +136,21 @@ def _scripts(read: Batch) -> Iterator[Place]:
 
 def _switches(text: str) -> list[tuple[int, int]]:
     """Where letters of two scripts stand together that are not written so."""
-    held: Counter[str] = Counter()
-    changes: list[tuple[str, str, int, int]] = []
+    found = []
     for run in LETTERS.finditer(text):
         scripts = [script_of(letter) for letter in run[0]]
-        held.update(script for script in scripts if script)
         if scripts.count("GREEK") == 1:  # a symbol, as in Δx
             scripts = ["" if script == "GREEK" else script for script in scripts]
-        changes += [(one, other, *run.span()) for one, other in pairwise(filter(None, scripts)) if one != other]
-    letters = held.total()
+        changes = [{one, other} for one, other in pairwise(filter(None, scripts)) if one != other]
+        if changes:
+            around = Counter(map(script_of, filter(str.isalpha, text[max(0, run.start() - CONTEXT) : run.end() + CONTEXT])))
+            found += [run.span() for pair in changes if not _is_usual(pair, around)]
+    return found
 
-    def is_usual(one: str, other: str) -> bool:
-        return "LATIN" in (one, other) and any(script not in EUROPEAN and held[script] >= OWN_SCRIPT * letters for script in (one, other))
 
-    return [(start, end) for one, other, start, end in changes if not is_usual(one, other)]
+def _is_usual(pair: set[str], around: Counter[str]) -> bool:
+    """Whether a Latin word stands within writing that takes it in without a space."""
+    return "LATIN" in pair and any(script not in EUROPEAN and around[script] >= OWN_SCRIPT * around.total() for script in pair)
 
 
 @cache
@@ -183,27 +180,29 @@ def _words(read: Batch, prompts: Sequence[str]) -> Iterator[Place]:
         strange = _rolling(unknown[begin:end])
         place = int(strange.argmax())
         window = read.texts[at][starts[place] : ends[place + WINDOW - 1]]
-        if strange[place] >= WINDOW / 4 and _no_language(window, WINDOW // 2) and not _no_language(prompts[at], FEWEST):
+        is_strange = strange[place] >= WINDOW / 4 and _no_language(window, WINDOW // 2, LEAST_KNOWN)
+        if is_strange and not _no_language(prompts[at], PROMPT_WORDS, PROMPT_KNOWN):
             yield "non-words", at, int(starts[place]), int(ends[place + WINDOW - 1])
-        close = _rolling(np.append(starts[1:] - ends[:-1] == 1, True)) >= WINDOW - 1
+        close = _rolling(starts[1:] - ends[:-1] == 1, WINDOW - 1) == WINDOW - 1
         for place in np.flatnonzero(close & (_rolling(holding[begin:end]) <= MOST_FUNCTION_WORDS))[:1].tolist():
             text = read.texts[at][starts[place] : ends[place + WINDOW - 1]]
             words = text.split(" ")
-            if len(words) == WINDOW and all(map(str.isalpha, words)) and _language(words)[0] == "en":
+            known = _known(words) if len(words) == WINDOW and all(map(str.isalpha, words)) else {}
+            if known and known["en"] == max(known.values()) >= WINDOW / 2:
                 yield "word salad", at, int(starts[place]), int(ends[place + WINDOW - 1])
 
 
-def _rolling(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _rolling(flags: NDArray[np.bool_], window: int = WINDOW) -> NDArray[np.int64]:
     """How many are true in each window."""
-    counted: NDArray[np.int64] = sliding_window_view(flags, WINDOW).sum(axis=1)
+    counted: NDArray[np.int64] = sliding_window_view(flags, window).sum(axis=1)
     return counted
 
 
-def _no_language(text: str, fewest: int) -> bool:
+def _no_language(text: str, fewest: int, known: float) -> bool:
     """Whether most of the words that stand free are in no language's list; names with commas between them are a list of their own."""
     free = _free(text)
     commas = sum(stop == "," for _, stop in free)
-    return len(free) >= fewest and commas <= len(free) / 4 and _language([word for word, _ in free])[1] < LEAST_KNOWN
+    return len(free) >= fewest and commas <= len(free) / 4 and max(_known([word for word, _ in free]).values()) < known * len(free)
 
 
 def _free(text: str) -> list[tuple[str, str]]:
@@ -212,11 +211,9 @@ def _free(text: str) -> list[tuple[str, str]]:
     return [(word.lower().replace("’", "'"), stop) for word, stop in found]
 
 
-def _language(words: Sequence[str]) -> tuple[str, float]:
-    """The language whose list has most of these words, and the share it has."""
-    shares = {language: sum(word in known or word.partition("'")[2] in known for word in words) for language, known in _languages().items()}
-    best = max(shares, key=shares.__getitem__)
-    return best, shares[best] / len(words)
+def _known(words: Sequence[str]) -> dict[str, int]:
+    """How many of these words each language's list has; of a word with an apostrophe what follows it is enough."""
+    return {language: sum(word in known or word.partition("'")[2] in known for word in words) for language, known in _languages().items()}
 
 
 @cache
@@ -239,7 +236,8 @@ def _glued(batch: Batch, read: Batch) -> Iterator[Place]:
     assert not isinstance(shares, FoundInBatch)
     for at in np.flatnonzero(shares >= LEAST_GLUED).tolist():
         free = [word for word, _ in _free(read.texts[at])]
-        if len(free) >= WINDOW / 2 and (glued_words(Trace.example(" ".join(free))) or 0) >= LEAST_GLUED:
+        share = glued_words(Trace.example(" ".join(free)))
+        if len(free) >= WINDOW / 2 and isinstance(share, float) and share >= LEAST_GLUED:
             yield "glued words", at, 0, LONGEST_HIT
 
 
