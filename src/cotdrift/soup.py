@@ -53,7 +53,7 @@ CONTINUES = "\u0122-\u0143¡-¬®-¿"
 """The bytes 0x80 to 0xBF as the byte-level alphabet of GPT-2's tokenizer writes them."""
 BYTES = re.compile(
     "\ufffd(?!\\s*\\Z)"  # a text that is cut off in the middle of a character ends in one
-    "|(?<=[a-z.,:;!?)])[ĠĊ]|(?:Ġ\\S+\\s+){2}Ġ|▁(?=[^\\W\\d_]{2})|<0x[0-9A-F]{2}>"
+    "|(?<=[a-z.,:;!?)])[ĠĊ]|(?:Ġ\\S{1,40}\\s{1,4}){2}Ġ|▁(?=[^\\W\\d_]{2})|<0x[0-9A-F]{2}>"
     f"|Ã[{CONTINUES}]|[à-ï][{CONTINUES}]{{2}}|[ð-ô][{CONTINUES}]{{3}}"
     "|â€[™œ˜“”¦\x80-\x9f]|[ÂÃ][\x80-\xa0]|Â[£°·§©®±»«]|ï¿½"
 )
