@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 from msgspec import Struct
@@ -16,8 +15,9 @@ from msgspec.structs import replace
 from cotdrift.corpus import Corpus
 from cotdrift.errors import InputError
 from cotdrift.grader import Grader, Reason
-from cotdrift.judgment import TRIED_AGAIN, Judgment, Judgments, Where, locate, read_reply, why_missing
-from cotdrift.seen import said_and_done, scenario_of, windows
+from cotdrift.judgment import TRIED_AGAIN, Child, Judgment, Judgments, Known, Where, Writer, children_told, locate, read_reply, why_missing
+from cotdrift.seen import Place, drawn, places, scenario_of, shown, text_of, unmarked
+from cotdrift.summaries import grouped, summaries
 from cotdrift.trace import Trace
 
 if TYPE_CHECKING:
@@ -60,11 +60,14 @@ class Asking(Struct, frozen=True, kw_only=True):
 
     trace: Trace
     judge: str
-    window: int
     start: int
     end: int
-    repeat: int
-    attempt: int
+    stands_for: float = 1.0
+    repeat: int = 0
+    attempt: int = 0
+    level: int = 0
+    children: tuple[Judgment, ...] = ()
+    """What is to be summed up, where that is asked."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -77,6 +80,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Judgments that are there already."""
     set_aside: int
     """Traces whose reasoning cannot be read: a summary, redacted, or none."""
+    unused: int
+    """Traces that use none of the terms, of which nothing is asked."""
     input_tokens: int
     output_tokens: int
     cost: float | None
@@ -86,6 +91,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         """The plan in one sentence."""
         cost = "at a price that is not known" if self.cost is None else f"about ${self.cost:,.2f}"
         aside = f"; {self.set_aside:,} more are set aside, as their reasoning cannot be read" if self.set_aside else ""
+        aside = (f", {self.unused:,} of which use none of the terms" if self.unused else "") + aside
         return (
             f"{self.asked:,} judgments to ask for, of {self.traces:,} traces{aside}; {self.had:,} are there already. "
             f"About {self.input_tokens:,} tokens to send and {self.output_tokens:,} to receive, {cost}."
@@ -142,7 +148,7 @@ def choose(corpus: Corpus, grader: Grader, chosen: Chosen) -> tuple[list[str], i
     if chosen.environment is not None:
         rows = rows.filter(pl.col("environment") == chosen.environment)
     found = rows.collect()
-    readable = (pl.col("reasoning_kind") == "raw") if "reasoning" in grader.sees else pl.lit(True)
+    readable = (pl.col("reasoning_kind") == "raw") if grader.reads_reasoning else pl.lit(True)
     kept = found.filter(readable)
     if chosen.per_checkpoint is not None:
         kept = _sampled(kept, chosen.per_checkpoint, chosen.seed)
@@ -153,15 +159,15 @@ def choose(corpus: Corpus, grader: Grader, chosen: Chosen) -> tuple[list[str], i
 
 def _sampled(rows: pl.DataFrame, many: int, seed: int) -> pl.DataFrame:
     """So many of each checkpoint: a sample of each prompt before a second of any, and at every checkpoint the same ones first."""
-    keys = {tuple(row): _drawn(seed, *row) for row in rows.select("environment", "prompt_id", "rep").unique().iter_rows()}
-    prompts = {tuple(row): _drawn(seed, *row) for row in rows.select("environment", "prompt_id").unique().iter_rows()}
-    drawn = rows.with_columns(
+    keys = {tuple(row): drawn(seed, *row) for row in rows.select("environment", "prompt_id", "rep").unique().iter_rows()}
+    prompts = {tuple(row): drawn(seed, *row) for row in rows.select("environment", "prompt_id").unique().iter_rows()}
+    ordered = rows.with_columns(
         of_rep=pl.Series([keys[row] for row in rows.select("environment", "prompt_id", "rep").iter_rows()], dtype=pl.UInt64),
         of_prompt=pl.Series([prompts[row] for row in rows.select("environment", "prompt_id").iter_rows()], dtype=pl.UInt64),
     )
     place = ["run", "step", "checkpoint"]
     return (
-        drawn.sort("of_rep")
+        ordered.sort("of_rep")
         .with_columns(turn=pl.int_range(pl.len()).over(*place, "environment", "prompt_id"))
         .sort("turn", "of_prompt", "of_rep")
         .group_by(place, maintain_order=True)
@@ -169,19 +175,13 @@ def _sampled(rows: pl.DataFrame, many: int, seed: int) -> pl.DataFrame:
     )
 
 
-def _drawn(*of: object) -> int:
-    return int.from_bytes(hashlib.sha256("\0".join(map(str, of)).encode()).digest()[:8])
-
-
 def asked_of(grader: Grader, trace: Trace, start: int, end: int) -> tuple[str, dict[Where, tuple[str, int]]]:
     """What a judge reads of a trace, and the parts that a quote may be from."""
-    parts: dict[Where, tuple[str, int]] = {
-        "reasoning": (trace.reasoning[start:end], start),
-        "answer": (said_and_done(trace), 0),
-        "scenario": (scenario_of(trace), 0),
-    }
-    shown = grader.asked(**{where: text for where, (text, _) in parts.items()})
-    return shown, {where: part for where, part in parts.items() if where in grader.sees}
+    seen = shown(grader, trace, start, end)
+    told = grader.asked(**{part: text for part, (text, _) in seen.items()})
+    order: tuple[Where, ...] = ("record", "reasoning", "answer", "scenario")  # what the model said comes before what it was told
+    plain = {part: (unmarked(text), offset) for part, (text, offset) in seen.items()} if grader.around is not None else seen
+    return told, {where: plain[where] for where in order if where in plain}
 
 
 def priced(limits: Limits, judges: Iterable[Model]) -> Limits:
@@ -199,45 +199,92 @@ def priced(limits: Limits, judges: Iterable[Model]) -> Limits:
     return replace(limits, price=max(known))  # of several judges the dearest: a cap must hold
 
 
+class Past(NamedTuple):
+    """What a grader was asked before, under these settings."""
+
+    grader: Grader
+    settings: str
+    known: dict[tuple[Any, ...], Known]
+
+    def of(self, transcript_id: str, judge: str, level: int, start: int, end: int, repeat: int = 0) -> Known | None:
+        """What became of it; None where it was never asked."""
+        return self.known.get((transcript_id, self.grader.name, self.grader.sha, judge, self.settings, level, start, end, repeat))
+
+    def asks(self, trace: Trace, judges: Iterable[str]) -> Iterator[tuple[Asking, bool]]:
+        """All that is to be known of a trace itself, and whether it is."""
+        for start, end, stands_for in places(self.grader, trace) or [Place(0, 0)]:
+            again = start < end and drawn("again", trace.transcript_id, start) / 2**64 < REPEATED
+            for judge in judges:
+                for repeat in range(1 + again):
+                    before = self.of(trace.transcript_id, judge, 0, start, end, repeat)
+                    one = Asking(trace=trace, judge=judge, start=start, end=end, stands_for=stands_for, repeat=repeat)
+                    yield replace(one, attempt=before.attempts if before else 0), _is_there(before)
+
+    def sums(
+        self, transcript_id: str, judge: str, level: int, below: Sequence[Child]
+    ) -> Iterator[tuple[Sequence[Child], Known | None, bool]]:
+        """The groups that are summed up on this level, what became of each before, and whether it is known of just these."""
+        for group in grouped(below, self.grader.groups or len(below)):
+            before = self.of(transcript_id, judge, level, group[0].start, group[-1].end)
+            yield group, before, _is_there(before) and before is not None and before.children == children_told(group)
+
+    def below(self, ids: Iterable[str], judges: Iterable[str], level: int) -> dict[tuple[str, str], list[Child]]:
+        """By trace and judge what stands one level below, where that is more than one and so is to be summed up."""
+        found: dict[tuple[str, str], list[Child]] = {(transcript_id, judge): [] for transcript_id in ids for judge in judges}
+        for (transcript_id, _, _, judge, settings, at, start, end, repeat), was in self.known.items():
+            if (settings, at, repeat) == (self.settings, level - 1, 0) and (transcript_id, judge) in found:
+                found[transcript_id, judge].append(_child(start, end, was))
+        return {who: sorted(children, key=lambda child: child.start) for who, children in found.items() if len(children) > 1}
+
+
+def _is_there(before: Known | None) -> bool:
+    return before is not None and before.missing not in TRIED_AGAIN
+
+
+def _child(start: int, end: int, was: Known | None) -> Child:
+    """As what sums it up remembers it; not like anything remembered, where it is yet to come."""
+    return Child(start, end, -1) if was is None else Child(start, end, None if was.missing else was.attempts - 1, was.missing)
+
+
 def plan_pass(
     corpus: Corpus, grader: Grader, judges: Iterable[str], settings: str, store: Judgments, chosen: Chosen, limits: Limits
 ) -> Plan:
     """What a pass would ask for."""
     ids, aside = choose(corpus, grader, chosen)
-    asked = had = sent = 0
     with store.writing() as writer:
-        known = writer.known(grader)
-        for one in _to_ask(corpus, grader, list(judges), settings, ids, known):
-            if one is None:
-                had += 1
-                continue
-            asked += 1
-            sent += _tokens(len(asked_of(grader, one.trace, one.start, one.end)[0]))
+        past = Past(grader, settings, writer.known(grader))
+    asked = had = unused = sent = 0
+    for trace in _traces(corpus, ids):
+        unused += not places(grader, trace)
+        for tokens, there in (needed for judge in judges for needed in _needed(past, trace, judge)):
+            had, asked, sent = had + there, asked + (not there), sent + (0 if there else tokens)
     received = asked * TOKENS_OF_A_REPLY
     cost = _cost(limits.price, sent, received) if limits.price else None
-    return Plan(traces=len(ids), asked=asked, had=had, set_aside=aside, input_tokens=sent, output_tokens=received, cost=cost)
+    return Plan(traces=len(ids), asked=asked, had=had, set_aside=aside, unused=unused, input_tokens=sent, output_tokens=received, cost=cost)
 
 
-def _to_ask(
-    corpus: Corpus, grader: Grader, judges: list[str], settings: str, ids: Sequence[str], known: dict[tuple[Any, ...], Any]
-) -> Iterator[Asking | None]:
-    """All that is to be asked, in order; None for what is known."""
+def _needed(past: Past, trace: Trace, judge: str) -> Iterator[tuple[int, bool]]:
+    """All that one judge has to say of a trace and of summaries of it: what each takes to ask, in tokens, and whether it is there."""
+    below = []
+    for one, there in past.asks(trace, [judge]):
+        if one.repeat == 0:
+            below.append(_child(one.start, one.end, past.of(trace.transcript_id, judge, 0, one.start, one.end) if there else None))
+        if _lack(past.grader, one) is None:
+            yield 0 if there else _tokens(len(asked_of(past.grader, trace, one.start, one.end)[0])), there
+    level = 0
+    while past.grader.groups and len(below) > 1:
+        level, groups = level + 1, list(past.sums(trace.transcript_id, judge, level + 1, below))
+        below = [_child(group[0].start, group[-1].end, was if there else None) for group, was, there in groups]
+        for group, _, there in groups:
+            yield _tokens(len(_sum_asked(past.grader, trace, ""))) + len(group) * TOKENS_OF_A_REPLY, there
+
+
+def _traces(corpus: Corpus, ids: Sequence[str]) -> Iterator[Trace]:
+    """These traces, in this order."""
     for at in range(0, len(ids), READ_AT_ONCE):
-        some = list(ids[at : at + READ_AT_ONCE])
+        some = ids[at : at + READ_AT_ONCE]
         traces = {trace.transcript_id: trace for trace in corpus.traces(*some)}
-        for transcript_id in some:
-            trace = traces[transcript_id]
-            for window, (start, end) in enumerate(windows(grader, trace)):
-                for judge in judges:
-                    again = _drawn("again", transcript_id, window) / 2**64 < REPEATED
-                    for repeat in range(1 + again):
-                        attempt, missing = known.get(
-                            (transcript_id, grader.name, grader.sha, judge, settings, window, repeat), (0, "failed")
-                        )
-                        if missing not in TRIED_AGAIN:
-                            yield None
-                            continue
-                        yield Asking(trace=trace, judge=judge, window=window, start=start, end=end, repeat=repeat, attempt=attempt)
+        yield from (traces[transcript_id] for transcript_id in some)
 
 
 async def judge_all(
@@ -252,28 +299,53 @@ async def judge_all(
     *,
     done: Callable[[int], None] = lambda _judgments: None,
 ) -> Judged:
-    """Ask for all that is lacking. Each judgment is on disk as soon as it came; what the limits leave no room for is recorded as that."""
+    """Ask for all that is lacking. Each judgment is on disk as soon as it came; what the limits leave no room for is recorded as that.
+
+    What is summed up is asked once all that stands below it is there, level by level.
+    """
     ids, _ = choose(corpus, grader, chosen)
     purse = Purse(limits, sent=plan.input_tokens / max(plan.asked, 1))
     came: list[Judgment] = []
+    many = min(sum(_at_once(judge) for judge in judges.values()), max(plan.asked, 1))
     with store.writing() as writer:
-        known = writer.known(grader)
-        queue = iter(_to_ask(corpus, grader, list(judges), settings, ids, known))
 
-        async def work() -> None:
+        async def work(queue: Iterator[Asking]) -> None:
             for one in queue:
-                if one is None:
-                    continue
                 judgment = await ask(grader, judges[one.judge], settings, one, purse)
                 writer.add([judgment])
                 came.append(_light(judgment))
-                done(1)
+                done(judgment.missing != "unused")
 
-        many = sum(_at_once(judge) for judge in judges.values())
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(many, max(plan.asked, 1))):
-                group.create_task(work())
+        async def work_off(queue: Iterator[Asking]) -> None:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(many):
+                    group.create_task(work(queue))
+
+        past, level = Past(grader, settings, writer.known(grader)), 1
+        await work_off(one for trace in _traces(corpus, ids) for one, there in past.asks(trace, judges) if not there)
+        while grader.groups and (below := Past(grader, settings, writer.known(grader)).below(ids, judges, level)):
+            await work_off(_to_sum_up(corpus, past, writer, level, below))
+            level += 1
     return _summed_up(grader, plan, came)
+
+
+def _to_sum_up(corpus: Corpus, past: Past, writer: Writer, level: int, below: dict[tuple[str, str], list[Child]]) -> Iterator[Asking]:
+    """What is to be asked on this level; `below` are the judgments one level below, by trace and judge."""
+    lacking: dict[str, list[tuple[str, Sequence[Child], int]]] = {}
+    for (transcript_id, judge), children in below.items():
+        for group, before, there in past.sums(transcript_id, judge, level, children):
+            if not there:
+                lacking.setdefault(transcript_id, []).append((judge, group, before.attempts if before else 0))
+    for trace in _traces(corpus, list(lacking)):
+        said = {
+            (one.judge, one.start, one.end): one
+            for one in writer.said(past.grader, trace.transcript_id)
+            if (one.settings, one.level) == (past.settings, level - 1)
+        }
+        for judge, group, attempt in lacking[trace.transcript_id]:
+            children = tuple(said[judge, child.start, child.end] for child in group)
+            start, end = group[0].start, group[-1].end
+            yield Asking(trace=trace, judge=judge, start=start, end=end, attempt=attempt, level=level, children=children)
 
 
 def _light(judgment: Judgment) -> Judgment:
@@ -319,26 +391,29 @@ async def ask(grader: Grader, judge: Model, settings: str, one: Asking, purse: P
         sha=grader.sha,
         judge=one.judge,
         settings=settings,
-        window=one.window,
+        level=one.level,
         start=one.start,
         end=one.end,
+        marked=one.trace.reasoning[one.start : one.end] if grader.around is not None else "",
+        stands_for=one.stands_for,
+        children=tuple(child.as_child for child in one.children),
         repeat=one.repeat,
         attempt=one.attempt,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    if not one.trace.reasoning[one.start : one.end].strip() and "reasoning" in grader.sees:
-        return replace(judgment, missing="empty", reason="There is no reasoning to judge.")
+    if lack := _lack(grader, one):
+        return replace(judgment, missing=lack[0], reason=lack[1])
     if purse.is_empty:
         return replace(judgment, missing="over budget")
-    shown, parts = asked_of(grader, one.trace, one.start, one.end)
+    told, parts = asked_of(grader, one.trace, one.start, one.end) if not one.level else _sums_asked_of(grader, one)
     purse.in_flight += 1
     try:
-        output = await judge.generate(shown, cache=False)  # the store is the cache; an eval in this process may have turned on Inspect's
+        output = await judge.generate(told, cache=False)  # the store is the cache; an eval in this process may have turned on Inspect's
     except Exception as fault:  # whatever a provider raises when its retries are used up
         return replace(judgment, missing="failed", reason=f"{type(fault).__name__}: {' '.join(str(fault).split())}"[:400])
     finally:
         purse.in_flight -= 1
-    sent, received, cost = _paid(output, shown, purse.limits.price)
+    sent, received, cost = _paid(output, told, purse.limits.price)
     purse.spend(sent, received, cost)
     judgment = replace(judgment, reply=output.completion, input_tokens=sent, output_tokens=received, cost=cost)
     if output.error:
@@ -346,8 +421,31 @@ async def ask(grader: Grader, judge: Model, settings: str, one: Asking, purse: P
     said = read_reply(grader, output.completion)
     if said is None:
         return replace(judgment, missing=why_missing(output.completion, output.stop_reason))
-    quotes = tuple(locate(quote, parts) for quote in said.quotes)
+    if grader.around is not None:
+        quotes = tuple(locate(unmarked(quote), parts, near=one.start) for quote in said.quotes)
+    else:
+        quotes = tuple(locate(quote, parts) for quote in said.quotes)
     return replace(judgment, label=said.label, value=said.value, details=said.details, quotes=quotes, reason=said.reason)
+
+
+def _lack(grader: Grader, one: Asking) -> tuple[Reason, str] | None:
+    """Why nothing can be asked, where there is nothing to judge."""
+    if one.level:
+        return ("empty", "There is no summary to judge.") if all(child.missing for child in one.children) else None
+    if grader.around is not None and one.start == one.end:
+        return "unused", "The reasoning uses none of the terms."
+    if grader.reads_reasoning and not text_of(grader, one.trace)[one.start : one.end].strip():
+        return "empty", "There is no reasoning to judge."
+    return None
+
+
+def _sum_asked(grader: Grader, trace: Trace, told: str) -> str:
+    return grader.asked_together(scenario=scenario_of(trace, alone=True), summaries=told)
+
+
+def _sums_asked_of(grader: Grader, one: Asking) -> tuple[str, dict[Where, tuple[str, int]]]:
+    told = summaries(one.children)
+    return _sum_asked(grader, one.trace, told), {"summaries": (told, 0)}
 
 
 def _paid(output: ModelOutput, shown: str, price: tuple[float, float] | None) -> tuple[int, int, float | None]:
@@ -372,7 +470,7 @@ def _cost(price: tuple[float, float], sent: int, received: int) -> float:
 def _summed_up(grader: Grader, plan: Plan, came: list[Judgment]) -> Judged:
     missing: dict[Reason, int] = {}
     for judgment in came:
-        if judgment.missing is not None:
+        if judgment.missing not in (None, "unused"):
             missing[judgment.missing] = missing.get(judgment.missing, 0) + 1
     costs = [judgment.cost for judgment in came if judgment.cost is not None]
     return Judged(
