@@ -8,9 +8,9 @@ from collections import Counter
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from cotdrift.asking import asked_of
 from cotdrift.grader import Answer, Grader
 from cotdrift.graders import grader
-from cotdrift.judging import asked_of
 from cotdrift.judgment import locate
 from cotdrift.seen import MARKS, UNMARKED, USES, places, shown
 from cotdrift.term import Term, count_terms

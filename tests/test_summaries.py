@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,6 +161,30 @@ def test_nothing_is_asked_twice_and_a_pass_that_was_cut_short_goes_on(study: Stu
     assert len(asked) + len(rest) == study.judgments.frame("looks").height, "each is paid for once"
     none, had = look(study, heed, monkeypatch)
     assert (none, had.plan.asked) == ([], 0)  # type: ignore[attr-defined]
+
+
+def test_killed_while_it_sums_up_and_run_again_it_pays_for_nothing_twice(study: Study) -> None:
+    def slowly(prompt: str) -> Reply:
+        time.sleep(0.05)
+        return heed(prompt)
+
+    at_once = 2
+    command = [sys.executable, "-m", "cotdrift", "grade", str(study.folder), str(study.folder.parent / "looks.md")]
+    command += ["--model-role", f"grader={JUDGE}", "--max-connections", str(at_once), "--json"]
+    with judge(slowly) as served:
+        environment = os.environ | served.environment
+        running = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while sum("Put these together" in prompt for prompt in served.asked) < 4 and running.poll() is None:
+            time.sleep(0.01)
+        os.kill(running.pid, signal.SIGKILL)
+        running.wait()
+        kept, before = study.judgments.frame("looks").height, len(served.asked)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        after = len(served.asked) - before
+    assert WINDOWS < kept < NODES
+    assert before - kept <= at_once  # only what was on its way when it was killed
+    assert after == json.loads(done.stdout)["graders"][0]["plan"]["asked"] == study.judgments.frame("looks").height - kept
+    assert of_long(study).value == 10
 
 
 def test_what_is_missing_is_said_where_it_is_summed_up_and_made_good_up_to_the_whole(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

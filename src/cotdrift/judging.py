@@ -6,25 +6,23 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from msgspec import Struct
 from msgspec.structs import replace
 
+from cotdrift.asking import Asking, Past, as_child
 from cotdrift.corpus import Corpus
 from cotdrift.errors import InputError
 from cotdrift.grader import Grader, Reason
-from cotdrift.judgment import TRIED_AGAIN, Child, Judgment, Judgments, Known, Where, Writer, children_told, locate, read_reply, why_missing
-from cotdrift.seen import Place, drawn, places, scenario_of, shown, text_of, unmarked
-from cotdrift.summaries import grouped, summaries
+from cotdrift.judgment import Child, Judgment, Judgments, Writer, locate, read_reply, why_missing
+from cotdrift.seen import drawn, places, scenario_of, unmarked
 from cotdrift.trace import Trace
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model, ModelOutput
 
-REPEATED = 0.05
-"""The share of judgments asked for a second time, to hold a judge against itself."""
 CHARACTERS_A_TOKEN = 3.5
 """About; a tokenizer would have to be fetched."""
 TOKENS_OF_A_REPLY = 120
@@ -53,21 +51,6 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Of what is sent and what comes back, together."""
     price: tuple[float, float] | None = None
     """Dollars for a million tokens sent, and received; None takes what Inspect knows."""
-
-
-class Asking(Struct, frozen=True, kw_only=True):
-    """One thing to ask a judge."""
-
-    trace: Trace
-    judge: str
-    start: int
-    end: int
-    stands_for: float = 1.0
-    repeat: int = 0
-    attempt: int = 0
-    level: int = 0
-    children: tuple[Judgment, ...] = ()
-    """What is to be summed up, where that is asked."""
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -175,15 +158,6 @@ def _sampled(rows: pl.DataFrame, many: int, seed: int) -> pl.DataFrame:
     )
 
 
-def asked_of(grader: Grader, trace: Trace, start: int, end: int) -> tuple[str, dict[Where, tuple[str, int]]]:
-    """What a judge reads of a trace, and the parts that a quote may be from."""
-    seen = shown(grader, trace, start, end)
-    told = grader.asked(**{part: text for part, (text, _) in seen.items()})
-    order: tuple[Where, ...] = ("record", "reasoning", "answer", "scenario")  # what the model said comes before what it was told
-    plain = {part: (unmarked(text), offset) for part, (text, offset) in seen.items()} if grader.around is not None else seen
-    return told, {where: plain[where] for where in order if where in plain}
-
-
 def priced(limits: Limits, judges: Iterable[Model]) -> Limits:
     """The limits, with the price Inspect knows where none is given; a complaint where dollars are limited and no price is known."""
     from inspect_ai.model import get_model_info
@@ -199,53 +173,6 @@ def priced(limits: Limits, judges: Iterable[Model]) -> Limits:
     return replace(limits, price=max(known))  # of several judges the dearest: a cap must hold
 
 
-class Past(NamedTuple):
-    """What a grader was asked before, under these settings."""
-
-    grader: Grader
-    settings: str
-    known: dict[tuple[Any, ...], Known]
-
-    def of(self, transcript_id: str, judge: str, level: int, start: int, end: int, repeat: int = 0) -> Known | None:
-        """What became of it; None where it was never asked."""
-        return self.known.get((transcript_id, self.grader.name, self.grader.sha, judge, self.settings, level, start, end, repeat))
-
-    def asks(self, trace: Trace, judges: Iterable[str]) -> Iterator[tuple[Asking, bool]]:
-        """All that is to be known of a trace itself, and whether it is."""
-        for start, end, stands_for in places(self.grader, trace) or [Place(0, 0)]:
-            again = start < end and drawn("again", trace.transcript_id, start) / 2**64 < REPEATED
-            for judge in judges:
-                for repeat in range(1 + again):
-                    before = self.of(trace.transcript_id, judge, 0, start, end, repeat)
-                    one = Asking(trace=trace, judge=judge, start=start, end=end, stands_for=stands_for, repeat=repeat)
-                    yield replace(one, attempt=before.attempts if before else 0), _is_there(before)
-
-    def sums(
-        self, transcript_id: str, judge: str, level: int, below: Sequence[Child]
-    ) -> Iterator[tuple[Sequence[Child], Known | None, bool]]:
-        """The groups that are summed up on this level, what became of each before, and whether it is known of just these."""
-        for group in grouped(below, self.grader.groups or len(below)):
-            before = self.of(transcript_id, judge, level, group[0].start, group[-1].end)
-            yield group, before, _is_there(before) and before is not None and before.children == children_told(group)
-
-    def below(self, ids: Iterable[str], judges: Iterable[str], level: int) -> dict[tuple[str, str], list[Child]]:
-        """By trace and judge what stands one level below, where that is more than one and so is to be summed up."""
-        found: dict[tuple[str, str], list[Child]] = {(transcript_id, judge): [] for transcript_id in ids for judge in judges}
-        for (transcript_id, _, _, judge, settings, at, start, end, repeat), was in self.known.items():
-            if (settings, at, repeat) == (self.settings, level - 1, 0) and (transcript_id, judge) in found:
-                found[transcript_id, judge].append(_child(start, end, was))
-        return {who: sorted(children, key=lambda child: child.start) for who, children in found.items() if len(children) > 1}
-
-
-def _is_there(before: Known | None) -> bool:
-    return before is not None and before.missing not in TRIED_AGAIN
-
-
-def _child(start: int, end: int, was: Known | None) -> Child:
-    """As what sums it up remembers it; not like anything remembered, where it is yet to come."""
-    return Child(start, end, -1) if was is None else Child(start, end, None if was.missing else was.attempts - 1, was.missing)
-
-
 def plan_pass(
     corpus: Corpus, grader: Grader, judges: Iterable[str], settings: str, store: Judgments, chosen: Chosen, limits: Limits
 ) -> Plan:
@@ -255,7 +182,7 @@ def plan_pass(
         past = Past(grader, settings, writer.known(grader))
     asked = had = unused = sent = 0
     for trace in _traces(corpus, ids):
-        unused += not places(grader, trace)
+        unused += grader.around is not None and not places(grader, trace)
         for tokens, there in (needed for judge in judges for needed in _needed(past, trace, judge)):
             had, asked, sent = had + there, asked + (not there), sent + (0 if there else tokens)
     received = asked * TOKENS_OF_A_REPLY
@@ -268,15 +195,15 @@ def _needed(past: Past, trace: Trace, judge: str) -> Iterator[tuple[int, bool]]:
     below = []
     for one, there in past.asks(trace, [judge]):
         if one.repeat == 0:
-            below.append(_child(one.start, one.end, past.of(trace.transcript_id, judge, 0, one.start, one.end) if there else None))
-        if _lack(past.grader, one) is None:
-            yield 0 if there else _tokens(len(asked_of(past.grader, trace, one.start, one.end)[0])), there
+            below.append(as_child(one.start, one.end, past.of(trace.transcript_id, judge, 0, one.start, one.end) if there else None))
+        if one.lack(past.grader) is None:
+            yield 0 if there else _tokens(len(one.told(past.grader)[0])), there
     level = 0
     while past.grader.groups and len(below) > 1:
         level, groups = level + 1, list(past.sums(trace.transcript_id, judge, level + 1, below))
-        below = [_child(group[0].start, group[-1].end, was if there else None) for group, was, there in groups]
+        below = [as_child(group[0].start, group[-1].end, was if there else None) for group, was, there in groups]
         for group, _, there in groups:
-            yield _tokens(len(_sum_asked(past.grader, trace, ""))) + len(group) * TOKENS_OF_A_REPLY, there
+            yield _tokens(len(past.grader.asked_together(scenario=scenario_of(trace, alone=True)))) + len(group) * TOKENS_OF_A_REPLY, there
 
 
 def _traces(corpus: Corpus, ids: Sequence[str]) -> Iterator[Trace]:
@@ -321,11 +248,13 @@ async def judge_all(
                 for _ in range(many):
                     group.create_task(work(queue))
 
-        past, level = Past(grader, settings, writer.known(grader)), 1
+        past, level = Past(grader, settings, writer.known(grader)), 0
         await work_off(one for trace in _traces(corpus, ids) for one, there in past.asks(trace, judges) if not there)
-        while grader.groups and (below := Past(grader, settings, writer.known(grader)).below(ids, judges, level)):
+        while grader.groups:
+            past, level = Past(grader, settings, writer.known(grader)), level + 1
+            if not (below := past.below(ids, judges, level)):
+                break
             await work_off(_to_sum_up(corpus, past, writer, level, below))
-            level += 1
     return _summed_up(grader, plan, came)
 
 
@@ -401,11 +330,11 @@ async def ask(grader: Grader, judge: Model, settings: str, one: Asking, purse: P
         attempt=one.attempt,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    if lack := _lack(grader, one):
+    if lack := one.lack(grader):
         return replace(judgment, missing=lack[0], reason=lack[1])
     if purse.is_empty:
         return replace(judgment, missing="over budget")
-    told, parts = asked_of(grader, one.trace, one.start, one.end) if not one.level else _sums_asked_of(grader, one)
+    told, parts = one.told(grader)
     purse.in_flight += 1
     try:
         output = await judge.generate(told, cache=False)  # the store is the cache; an eval in this process may have turned on Inspect's
@@ -426,26 +355,6 @@ async def ask(grader: Grader, judge: Model, settings: str, one: Asking, purse: P
     else:
         quotes = tuple(locate(quote, parts) for quote in said.quotes)
     return replace(judgment, label=said.label, value=said.value, details=said.details, quotes=quotes, reason=said.reason)
-
-
-def _lack(grader: Grader, one: Asking) -> tuple[Reason, str] | None:
-    """Why nothing can be asked, where there is nothing to judge."""
-    if one.level:
-        return ("empty", "There is no summary to judge.") if all(child.missing for child in one.children) else None
-    if grader.around is not None and one.start == one.end:
-        return "unused", "The reasoning uses none of the terms."
-    if grader.reads_reasoning and not text_of(grader, one.trace)[one.start : one.end].strip():
-        return "empty", "There is no reasoning to judge."
-    return None
-
-
-def _sum_asked(grader: Grader, trace: Trace, told: str) -> str:
-    return grader.asked_together(scenario=scenario_of(trace, alone=True), summaries=told)
-
-
-def _sums_asked_of(grader: Grader, one: Asking) -> tuple[str, dict[Where, tuple[str, int]]]:
-    told = summaries(one.children)
-    return _sum_asked(grader, one.trace, told), {"summaries": (told, 0)}
 
 
 def _paid(output: ModelOutput, shown: str, price: tuple[float, float] | None) -> tuple[int, int, float | None]:

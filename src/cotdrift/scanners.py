@@ -12,10 +12,11 @@ import msgspec
 from inspect_ai.model import Model, get_model
 from inspect_scout import Reference, Result, Scanner, Transcript, scanner
 
+from cotdrift.asking import Asking
 from cotdrift.conversation import read_messages
 from cotdrift.grader import Grader, with_terms
 from cotdrift.graders import graders
-from cotdrift.judging import Asking, Limits, Purse, ask
+from cotdrift.judging import Limits, Purse, ask
 from cotdrift.judgment import Judgment
 from cotdrift.seen import Place, places
 from cotdrift.summaries import grouped

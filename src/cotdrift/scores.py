@@ -159,14 +159,17 @@ def _of_trace(grader: Grader, panel: pl.DataFrame, how: Callable[[Floats, Floats
     """One number of what was asked of a trace, in order; none where half of it or more has no judgment, and no trace where nothing was."""
     if grader.is_of_whole:
         return panel.select("transcript_id", "value", "missing_reason")
-    rows, asked = [], panel.filter(pl.col("missing_reason").ne_missing("unused"))
-    for (transcript_id,), part in asked.group_by("transcript_id", maintain_order=True):
-        answered = part.drop_nulls("value")
-        values, weights = answered["value"].to_numpy(), answered["stands_for"].to_numpy()
-        enough = 2 * len(values) > part.height
-        why = part["missing_reason"].drop_nulls()
-        weights = weights * part["stands_for"].sum() / max(weights.sum(), 1.0)
-        rows.append((transcript_id, float(how(values, weights)) if enough else None, None if enough else why[0]))
+    asked = panel.filter(pl.col("missing_reason").ne_missing("unused"))
+    values, weights, reasons = asked["value"].to_numpy(), asked["stands_for"].to_numpy(), asked["missing_reason"].to_list()
+    rows, first = [], 0
+    for many, transcript_id in asked["transcript_id"].rle().struct.unnest().iter_rows():
+        part, first = slice(first, first + many), first + many
+        answered = np.isfinite(values[part])
+        if 2 * answered.sum() <= many:
+            rows.append((transcript_id, None, next(reason for reason in reasons[part] if reason)))
+            continue
+        known = weights[part][answered]
+        rows.append((transcript_id, how(values[part][answered], known * weights[part].sum() / known.sum()), None))
     return pl.DataFrame(rows, schema={"transcript_id": pl.String, "value": pl.Float64, "missing_reason": pl.String}, orient="row")
 
 
