@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from cotdrift.cli import cli
 from cotdrift.graders import grader
-from cotdrift.judging import Limits
+from cotdrift.judging import Judged, Limits
 from cotdrift.judgment import Judgment
 from cotdrift.study import Study
 from cotdrift.summaries import Node, grouped, summaries, trees
@@ -83,11 +83,11 @@ def study(tmp_path: Path) -> Study:
     return made
 
 
-def look(study: Study, says: Callable[[str], Reply], monkeypatch: pytest.MonkeyPatch, **told: object) -> tuple[list[str], object]:
+def look(study: Study, says: Callable[[str], Reply], monkeypatch: pytest.MonkeyPatch, **told: object) -> tuple[list[str], Judged]:
     """What the judge was asked in one pass, and what became of it."""
     with judge(says) as served:
         use(served, monkeypatch)
-        (judged,) = study.grade(study.folder.parent / "looks.md", judges=[JUDGE], **told)  # type: ignore[arg-type]
+        (judged,) = study.grade(study.folder.parent / "looks.md", judges=[JUDGE], **told)
     return served.asked, judged
 
 
@@ -118,7 +118,7 @@ def test_a_trace_is_summed_up_to_one_and_the_way_leads_back_to_the_passage(
     study: Study, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked, judged = look(study, heed, monkeypatch)
-    assert len(asked) == judged.plan.asked  # type: ignore[attr-defined]
+    assert len(asked) == judged.plan.asked
     assert first(study).group_by("level").len().sort("level").rows() == [(0, WINDOWS + 1), (1, 8), (2, 3), (3, 1)]
     values = dict(study.values("looks.whole").frame.select("prompt_id", "value").iter_rows())
     assert values == {"long": 10, "short": 0}
@@ -126,7 +126,7 @@ def test_a_trace_is_summed_up_to_one_and_the_way_leads_back_to_the_passage(
     text = next(iter(study.corpus.traces("toy:step-0:env:long:0"))).record
     assert (root.start, root.end) == (0, len(text))
     while node.children:
-        assert [child.value for child in node.children] == sorted((child.value for child in node.children), reverse=True)  # type: ignore[type-var]
+        assert [child.value for child in node.children] == sorted((child.value for child in node.children), reverse=True)
         assert (min(child.start for child in node.children), max(child.end for child in node.children)) == (node.start, node.end)
         node = node.children[0]
     assert text[node.start : node.end].startswith(f"w{LIE} ")
@@ -153,14 +153,14 @@ def test_a_summary_is_made_of_what_stands_below_it_without_its_numbers(study: St
 def test_nothing_is_asked_twice_and_a_pass_that_was_cut_short_goes_on(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, judged = look(study, heed, monkeypatch, limits=Limits(tokens=4_000))
     assert 0 < len(asked) < NODES
-    assert judged.missing["over budget"] > 0  # type: ignore[attr-defined]
+    assert judged.missing["over budget"] > 0
     rest, again = look(study, heed, monkeypatch)
-    assert again.plan.asked == len(rest)  # type: ignore[attr-defined]
+    assert again.plan.asked == len(rest)
     assert of_long(study).value == 10
     assert not first(study)["missing"].drop_nulls().len()
     assert len(asked) + len(rest) == study.judgments.frame("looks").height, "each is paid for once"
     none, had = look(study, heed, monkeypatch)
-    assert (none, had.plan.asked) == ([], 0)  # type: ignore[attr-defined]
+    assert (none, had.plan.asked) == ([], 0)
 
 
 def test_killed_while_it_sums_up_and_run_again_it_pays_for_nothing_twice(study: Study) -> None:
@@ -192,7 +192,7 @@ def test_what_is_missing_is_said_where_it_is_summed_up_and_made_good_up_to_the_w
         return "I'm sorry, I cannot judge that." if f"w{LIE} " in prompt and "Sum this up" in prompt else heed(prompt)
 
     asked, judged = look(study, refuses, monkeypatch)
-    assert judged.missing == {"refusal": 1}  # type: ignore[attr-defined]
+    assert judged.missing == {"refusal": 1}
     assert [prompt.count("(missing: refusal)") for prompt in asked].count(1) == 1
     lacking = [node for node in every(of_long(study)) if node.missing]
     assert [(node.missing, node.level) for node in lacking] == [("refusal", 0)]
@@ -210,7 +210,7 @@ def test_what_failed_is_asked_again_and_with_it_only_what_stands_above_it(study:
     again = first(study).filter((pl.col("level") == 0) & (pl.col("start") == leaf.start))
     asked, judged = look(study, heed, monkeypatch)
     twice = study.judgments.frame("looks").filter((pl.col("start") == leaf.start) & (pl.col("level") == 0)).height - again.height
-    assert judged.plan.asked == len(asked) == 4 + twice  # type: ignore[attr-defined]
+    assert judged.plan.asked == len(asked) == 4 + twice
     assert sum("Put these together" in prompt for prompt in asked) == 3
     assert of_long(study).value == 10
 
@@ -218,7 +218,7 @@ def test_what_failed_is_asked_again_and_with_it_only_what_stands_above_it(study:
 def test_a_judge_that_is_silent_leaves_no_number_and_is_asked_for_no_summary(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, judged = look(study, lambda _: "Blah.", monkeypatch)
     assert not any("Put these together" in prompt for prompt in asked)
-    assert set(judged.missing) == {"unparsable", "empty"}  # type: ignore[attr-defined]
+    assert set(judged.missing) == {"unparsable", "empty"}
     frame = study.values("looks.whole").frame
     assert sorted(frame["missing_reason"]) == ["empty", "unparsable"]
 
@@ -242,7 +242,7 @@ def test_a_line_is_shown_of_each_summary_whatever_it_says(reasons: list[str | No
     children = [
         Judgment(**told, start=at, end=at + 1, missing="refusal")
         if reason is None
-        else Judgment(**told, start=at, end=at + 1, label="0", reason=reason)  # type: ignore[arg-type]
+        else Judgment(**told, start=at, end=at + 1, label="0", reason=reason)
         for at, reason in enumerate(reasons)
     ]
     lines = summaries(children).split("\n")
@@ -253,13 +253,13 @@ def test_a_line_is_shown_of_each_summary_whatever_it_says(reasons: list[str | No
 def test_two_judges_have_a_tree_each() -> None:
     told = {"transcript_id": "t", "grader": "review", "version": 1, "sha": "s"}
     leaves = [
-        Judgment(**told, judge=judge, start=at, end=at + 1, label="0", value=value)  # type: ignore[arg-type]
+        Judgment(**told, judge=judge, start=at, end=at + 1, label="0", value=value)
         for judge, value in (("a", 0.0), ("b", 8.0))
         for at in range(2)
     ]
     tops = [
         Judgment(
-            **told,  # type: ignore[arg-type]
+            **told,
             judge=judge,
             level=1,
             start=0,

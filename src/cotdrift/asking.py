@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 from msgspec.structs import replace
 
-from cotdrift.grader import Grader, Reason
+from cotdrift.grader import Grader, Part, Reason
 from cotdrift.judgment import TRIED_AGAIN, Child, Judgment, Known, Where, children_told
 from cotdrift.seen import Place, drawn, places, scenario_of, shown, text_of, unmarked
 from cotdrift.summaries import grouped, summaries
@@ -102,6 +102,6 @@ def asked_of(grader: Grader, trace: Trace, start: int, end: int) -> tuple[str, d
     """What a judge reads of a trace, and the parts that a quote may be from."""
     seen = shown(grader, trace, start, end)
     told = grader.asked(**{part: text for part, (text, _) in seen.items()})
-    order: tuple[Where, ...] = ("record", "reasoning", "answer", "scenario")  # what the model said comes before what it was told
+    order: tuple[Part, ...] = ("record", "reasoning", "answer", "scenario")  # what the model said comes before what it was told
     plain = {part: (unmarked(text), offset) for part, (text, offset) in seen.items()} if grader.around is not None else seen
     return told, {where: plain[where] for where in order if where in plain}

@@ -272,9 +272,9 @@ def _to_sum_up(corpus: Corpus, past: Past, writer: Writer, level: int, below: di
             if (one.settings, one.level) == (past.settings, level - 1)
         }
         for judge, group, attempt in lacking[trace.transcript_id]:
-            children = tuple(said[judge, child.start, child.end] for child in group)
+            summed = tuple(said[judge, child.start, child.end] for child in group)
             start, end = group[0].start, group[-1].end
-            yield Asking(trace=trace, judge=judge, start=start, end=end, attempt=attempt, level=level, children=children)
+            yield Asking(trace=trace, judge=judge, start=start, end=end, attempt=attempt, level=level, children=summed)
 
 
 def _light(judgment: Judgment) -> Judgment:
@@ -379,7 +379,7 @@ def _cost(price: tuple[float, float], sent: int, received: int) -> float:
 def _summed_up(grader: Grader, plan: Plan, came: list[Judgment]) -> Judged:
     missing: dict[Reason, int] = {}
     for judgment in came:
-        if judgment.missing not in (None, "unused"):
+        if judgment.missing is not None and judgment.missing != "unused":
             missing[judgment.missing] = missing.get(judgment.missing, 0) + 1
     costs = [judgment.cost for judgment in came if judgment.cost is not None]
     return Judged(

@@ -106,8 +106,8 @@ def scanner_of(grader: Grader) -> Callable[..., Scanner[Transcript]]:
         return made
 
     @named
-    def made_of_uses(terms: str = ",".join(grader.terms)) -> Scanner[Transcript]:
-        return scan_with(with_terms(grader, terms.split(",")))
+    def made_of_uses(terms: str | list[str] = ",".join(grader.terms)) -> Scanner[Transcript]:
+        return scan_with(with_terms(grader, terms.split(",") if isinstance(terms, str) else terms))  # Scout makes a list of a,b
 
     return made_of_uses
 

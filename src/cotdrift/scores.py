@@ -161,7 +161,8 @@ def _of_trace(grader: Grader, panel: pl.DataFrame, how: Callable[[Floats, Floats
         return panel.select("transcript_id", "value", "missing_reason")
     asked = panel.filter(pl.col("missing_reason").ne_missing("unused"))
     values, weights, reasons = asked["value"].to_numpy(), asked["stands_for"].to_numpy(), asked["missing_reason"].to_list()
-    rows, first = [], 0
+    rows: list[tuple[str, float | None, str | None]] = []
+    first = 0
     for many, transcript_id in asked["transcript_id"].rle().struct.unnest().iter_rows():
         part, first = slice(first, first + many), first + many
         answered = np.isfinite(values[part])
