@@ -105,8 +105,10 @@ def scanner_of(grader: Grader) -> Callable[..., Scanner[Transcript]]:
 
         return made
 
+    of_its_own = ",".join(grader.terms)
+
     @named
-    def made_of_uses(terms: str | list[str] = ",".join(grader.terms)) -> Scanner[Transcript]:
+    def made_of_uses(terms: str | list[str] = of_its_own) -> Scanner[Transcript]:
         return scan_with(with_terms(grader, terms.split(",") if isinstance(terms, str) else terms))  # Scout makes a list of a,b
 
     return made_of_uses
