@@ -86,11 +86,9 @@ def _share(name: str, unit: str, of: Callable[[Grader, pl.DataFrame], pl.DataFra
 
 def _read_by(read: Read) -> Callable[[Grader, pl.DataFrame], pl.DataFrame]:
     def of(grader: Grader, judgments: pl.DataFrame) -> pl.DataFrame:
-        whole = read.how == "whole"
-        panel = _panel(_summed_up(judgments) if whole else judgments, pl.col("value"), share=grader.is_yes_or_no)
-        if whole:
-            return panel.select("transcript_id", "value", "missing_reason")
-        found = _of_trace(grader, panel, lambda values, weights: _windowed(read, grader.worse, values, weights))
+        asked = _summed_up(judgments) if read.how == "whole" else judgments
+        panel = _panel(asked, pl.col("value"), share=grader.is_yes_or_no)
+        found = _of_trace(panel, lambda values, weights: _windowed(read, grader.worse, values, weights))
         if read.how == "sum":
             without = panel.filter(pl.col("missing_reason") == "unused").select("transcript_id").unique(maintain_order=True)
             nought = without.join(found, on="transcript_id", how="anti").with_columns(value=pl.lit(0.0))
@@ -103,24 +101,24 @@ def _read_by(read: Read) -> Callable[[Grader, pl.DataFrame], pl.DataFrame]:
 def _used(term: Term) -> Callable[[Grader, pl.DataFrame], pl.DataFrame]:
     def of(grader: Grader, judgments: pl.DataFrame) -> pl.DataFrame:
         of_term = judgments.filter(pl.Series([term.is_said(marked) for marked in judgments["marked"]], dtype=pl.Boolean))
-        return _of_trace(grader, _panel(of_term, pl.col("value"), share=grader.is_yes_or_no), _mean)
+        return _of_trace(_panel(of_term, pl.col("value"), share=grader.is_yes_or_no), _mean)
 
     return of
 
 
 def _labelled(label: str) -> Callable[[Grader, pl.DataFrame], pl.DataFrame]:
-    def of(grader: Grader, judgments: pl.DataFrame) -> pl.DataFrame:
+    def of(_grader: Grader, judgments: pl.DataFrame) -> pl.DataFrame:
         said = pl.when(pl.col("label").is_not_null()).then((pl.col("label") == label).cast(pl.Float64))
-        return _of_trace(grader, _panel(judgments, said, share=True), _mean)
+        return _of_trace(_panel(judgments, said, share=True), _mean)
 
     return of
 
 
 def _detailed(detail: str, level: str) -> Callable[[Grader, pl.DataFrame], pl.DataFrame]:
-    def of(grader: Grader, judgments: pl.DataFrame) -> pl.DataFrame:
+    def of(_grader: Grader, judgments: pl.DataFrame) -> pl.DataFrame:
         named = pl.Series([msgspec.json.decode(told).get(detail) == level for told in judgments["details"]], dtype=pl.Float64)
         said = pl.when(pl.col("label").is_not_null()).then("named")
-        return _of_trace(grader, _panel(judgments.with_columns(named=named), said, share=True), lambda values, _: float(values.max()))
+        return _of_trace(_panel(judgments.with_columns(named=named), said, share=True), lambda values, _: float(values.max()))
 
     return of
 
@@ -155,10 +153,8 @@ def _panel(judgments: pl.DataFrame, said: pl.Expr, *, share: bool) -> pl.DataFra
     return together.select("transcript_id", "stands_for", "value", missing_reason=reason)
 
 
-def _of_trace(grader: Grader, panel: pl.DataFrame, how: Callable[[Floats, Floats], float]) -> pl.DataFrame:
+def _of_trace(panel: pl.DataFrame, how: Callable[[Floats, Floats], float]) -> pl.DataFrame:
     """One number of what was asked of a trace, in order; none where half of it or more has no judgment, and no trace where nothing was."""
-    if grader.is_of_whole:
-        return panel.select("transcript_id", "value", "missing_reason")
     asked = panel.filter(pl.col("missing_reason").ne_missing("unused"))
     values, weights, reasons = asked["value"].to_numpy(), asked["stands_for"].to_numpy(), asked["missing_reason"].to_list()
     rows: list[tuple[str, float | None, str | None]] = []
