@@ -31,7 +31,8 @@ PROPERTY = r"(even|odd|larger than (?P<{0}above>\d+)|smaller than (?P<{0}below>\
 SAID = re.compile(
     rf"\b(\d+) is (?:indeed )?{PROPERTY.format('')}"
     rf"|(?:(?<!Not )(?<!not )){PROPERTY.format('of_')}"
-    r"(?:: | is |, how about | I take | my mind settles on |, let's say | is satisfied by |, so let me try |, which |, (?=\d+ drifts)|, like | does not fit, like |, so not |, then maybe |, say )(\d+)"
+    r"(?:: | is |, how about | I take | my mind settles on |, let's say | is satisfied by |, so let me try |, which "
+    r"|, (?=\d+ drifts)|, like | does not fit, like |, so not |, then maybe |, say )(\d+)"
     r"|\b(\d+) (plus|minus) (\d+)(?: is|\. That is| equals| gives| makes| I get| turns into| settles on) (\d+)"
     r"|(larger|smaller) of (\d) and (\d)[^.]*\.(?:[^.\d]*\.)*? (?:The|the|We find that the|I think the) (?:larger|smaller)[^.\d]* is (\d)"
 )
