@@ -134,9 +134,7 @@ def _apart(valued: pl.DataFrame, declared: Declared, run: str, outcome: str, see
             (since, first, at_first), (until, last, at_last) = distances[0], distances[-1]
             shift = paired_difference(_as_sums(first, at_first), _as_sums(last, at_last), seed=seed)
             if shift:
-                change = Apart(
-                    run=run, step=until, since=since, outcome=outcome, is_share=is_share, arm=arm, base=base, contrast=shift
-                )
+                change = Apart(run=run, step=until, since=since, outcome=outcome, is_share=is_share, arm=arm, base=base, contrast=shift)
                 found.append(change)
     return found
 

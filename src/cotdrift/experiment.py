@@ -122,7 +122,9 @@ def _in_file(path: Path) -> dict[str, Experiment]:
     except Exception as fault:  # the user's code may raise anything
         line = next((step.lineno for step in reversed(traceback.extract_tb(fault.__traceback__)) if step.filename == str(path)), None)
         place = getattr(fault, "lineno", None) or line
-        raise InputError(f"{path}{f':{place}' if place else ''}: {type(fault).__name__}: {_first_line(str(fault))}. Mend the file.") from fault
+        raise InputError(
+            f"{path}{f':{place}' if place else ''}: {type(fault).__name__}: {_first_line(str(fault))}. Mend the file."
+        ) from fault
     found = {thing.name: thing for thing in vars(module).values() if isinstance(thing, Experiment)}
     if not found:
         raise InputError(f"{path}: it defines no experiment. Decorate a function with @experiment(…), as in docs/experiments.md.")
@@ -166,11 +168,12 @@ def run(
     told: Mapping[str, Any],
     model_args: Mapping[str, Any] | None = None,
     limit: int | None = None,
+    places: Mapping[str, Mapping[str, Any]] | None = None,
     **config: Any,
 ) -> list[Ran]:
     """Put an experiment to every model, one after the other; what is in the folder of logs already is not asked again.
 
-    `told` are the task's arguments, `config` Inspect's generation options. Nothing is paid for twice: a run that was killed takes finished
+    `told` are the task's arguments, `config` Inspect's generation options; `places` has the run and step of models that do not say them. Nothing is paid for twice: a run that was killed takes finished
     samples from its log and other answers that came from a cache, and more `samples` are added to those there are.
     """
     told = experiment.arguments(told)
@@ -184,7 +187,10 @@ def run(
         _check_logs(experiment, log_dir, asked_for, config, task.version)
         for name in names:  # no two at once: two local checkpoints may be more than the memory holds
             try:
-                log = _evaluated(task, name, model_args or {}, log_dir=str(log_dir), limit=limit, epochs=samples, **config)
+                place = dict((places or {}).get(name, {}))
+                log = _evaluated(
+                    task, name, model_args or {}, log_dir=str(log_dir), limit=limit, epochs=samples, metadata=place or None, **config
+                )
             except InputError as fault:
                 ran.append(Ran(model=name, log=None, samples=0, failed=(str(fault),)))
             else:
@@ -295,9 +301,7 @@ def _remove_superseded(log_dir: Path, log: EvalLog) -> None:
             _path(found.name).unlink()
 
 
-def _check_logs(
-    experiment: Experiment, log_dir: Path, told: Mapping[str, Any], config: Mapping[str, Any], version: int | str
-) -> None:
+def _check_logs(experiment: Experiment, log_dir: Path, told: Mapping[str, Any], config: Mapping[str, Any], version: int | str) -> None:
     """A folder holds one design, sampled one way: where two share a prompt, one answer would stand twice."""
     from inspect_ai.log import list_eval_logs, read_eval_log
 

@@ -212,9 +212,7 @@ class Frame(Struct, frozen=True, kw_only=True):
         """The prompt of a cell in one arm."""
         from inspect_ai.dataset import Sample
 
-        said = Asked(
-            environment=self.environment(cell.unit), prompt_id=cell.unit, conditions={**cell.levels, "arm": arm}, scorer=SCORER
-        )
+        said = Asked(environment=self.environment(cell.unit), prompt_id=cell.unit, conditions={**cell.levels, "arm": arm}, scorer=SCORER)
         asked = self.ask(self.units[cell.unit], arm, **cell.levels)
         if not isinstance(asked, str | Sequence) or not asked:
             raise InputError(f"experiment {self.name!r}: {cell.unit!r}, arm {arm!r}: no prompt came back. Return a text, or messages.")

@@ -64,7 +64,9 @@ def samples_of(cell: Cell, *, probes: bool) -> list[Sample]:
     """The conflict, its twin, and the probes."""
     made = [_sample(cell, pays, pays, chat(cell.setting(pays).messages)) for pays in ("conflict", "agree")]
     if probes:
-        made += [_sample(cell, "probe", f"probe {name}", chat([{"role": "user", "content": cell.probe(name)}]), probe=name) for name in PROBES]
+        made += [
+            _sample(cell, "probe", f"probe {name}", chat([{"role": "user", "content": cell.probe(name)}]), probe=name) for name in PROBES
+        ]
     return made
 
 

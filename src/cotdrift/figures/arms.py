@@ -87,9 +87,7 @@ def panel(outcome: str, run: str, *, several: bool) -> str:
     return f"{outcome.replace('_', ' ')}, {run}" if several else outcome.replace("_", " ")
 
 
-def _lines(
-    rows: Sequence[Mapping[str, Any]], arms: Sequence[str], value: str, about: Sequence[str], *, zero_line: bool
-) -> alt.FacetChart:
+def _lines(rows: Sequence[Mapping[str, Any]], arms: Sequence[str], value: str, about: Sequence[str], *, zero_line: bool) -> alt.FacetChart:
     import altair as alt  # half a second to import
 
     colours = [RUNS[place % len(RUNS)] for place in range(len(arms))]
