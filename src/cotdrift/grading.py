@@ -15,19 +15,17 @@ from cotdrift.corpus import Corpus, whole_file
 from cotdrift.errors import NotEnough, UnknownName
 from cotdrift.grader import Grader
 from cotdrift.graders import grader as grader_called
-from cotdrift.judging import Chosen, Judged, Limits, judge_all, judges_of, plan_pass, priced
+from cotdrift.judging import Chosen, Judged, Limits, judge_all, judges_of, plan_pass, priced, settings_of
 from cotdrift.judgment import Judgments
 from cotdrift.labelling.labels import COLUMNS as LABEL_COLUMNS
 from cotdrift.labelling.labels import FILE as LABELS
 from cotdrift.labelling.labels import Labels
 from cotdrift.progress import progress
+from cotdrift.scanned import Scan, Scanned
 from cotdrift.scores import Score, scores_of
 from cotdrift.trend import Trend
 from cotdrift.trusted import Trusted, agreed, calibrated, corrected, with_labels
 from cotdrift.values import WHO, Values
-
-NO_SETTINGS = frozenset({"max_connections", "max_retries", "timeout"})
-"""How judges are reached, which does not make them others."""
 
 
 class Graded:
@@ -55,7 +53,7 @@ class Graded:
         asked = [grader_called(name) for name in graders]
         models, which = judges_of(judges, **config), chosen or Chosen()
         known_price = priced(limits or Limits(), models.values())
-        settings = ",".join(f"{name}={value}" for name, value in sorted(config.items()) if name not in NO_SETTINGS)
+        settings = settings_of(config)
 
         async def one_after_the_other() -> list[Judged]:
             done = []
@@ -75,6 +73,17 @@ class Graded:
             return done
 
         return asyncio.run(one_after_the_other())
+
+    def read_scan(self, folder: Path | str, *graders: str | Path) -> list[Scanned]:
+        """Read the results of a Scout scan as judgments; the scanner of each grader's name answered its question.
+
+        A scanner of ours asked the grader in its own words, and counts as the same judge. Any other is a wording of its own.
+        """
+        scans = [Scan(Path(folder), grader_called(name)) for name in graders]
+        with self.judgments.writing() as writer:
+            for scan in scans:
+                self._keep_grader(scan.grader)
+            return [scan.read(self.corpus, writer) for scan in scans]
 
     def _keep_grader(self, grader: Grader) -> None:
         kept = self.folder / "graders" / f"{grader.name}-{grader.sha}.json"

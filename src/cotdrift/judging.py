@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,8 @@ AT_ONCE = 10
 """Requests that a judge gets at once, where neither the user nor the provider says."""
 READ_AT_ONCE = 2_000
 RETRIES = 5
+NO_SETTINGS = frozenset({"max_connections", "max_retries", "timeout"})
+"""How judges are reached, which does not make them others."""
 
 
 class Chosen(Struct, frozen=True, kw_only=True):
@@ -128,6 +130,15 @@ def judges_of(names: Sequence[str], **config: Any) -> dict[str, Model]:
             raise InputError(f"The judge {name!r} cannot be had: {said}") from None
         made[name].api.count_text_tokens = _count_tokens  # type: ignore[method-assign]
     return made
+
+
+def settings_of(config: Mapping[str, Any]) -> str:
+    """What of Inspect's configuration makes a judge another one, as it is kept with a judgment.
+
+    >>> settings_of({"temperature": 0.5, "max_connections": 20, "reasoning_effort": "low"})
+    'reasoning_effort=low,temperature=0.5'
+    """
+    return ",".join(f"{name}={value}" for name, value in sorted(config.items()) if name not in NO_SETTINGS)
 
 
 async def _count_tokens(text: str) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from cotdrift.cli import options
 
@@ -19,7 +20,13 @@ FAULTS = 5
 @click.command("grade")
 @options.study
 @click.argument("graders", nargs=-1, required=True)
-@click.option("--model-role", "role", required=True, metavar="grader=MODEL[,MODEL…]", help="Who judges, as Inspect names models.")
+@click.option("--model-role", "role", metavar="grader=MODEL[,MODEL…]", help="Who judges, as Inspect names models.")
+@click.option(
+    "--from",
+    "scan",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Ask nobody: read what Scout's scanners of these names found, from the folder of a scan.",
+)
 @click.option("--sample", type=click.IntRange(min=1), help="So many traces of each checkpoint, on the same prompts; without it, all.")
 @options.run
 @options.environment
@@ -33,10 +40,13 @@ FAULTS = 5
 @click.option("--dry-run", is_flag=True, help="Say what it would ask for, and ask for nothing.")
 @options.seed
 @options.as_json
+@click.pass_context
 def command(
+    context: click.Context,
     study: Path,
     graders: tuple[str, ...],
-    role: str,
+    role: str | None,
+    scan: Path | None,
     sample: int | None,
     run: str | None,
     environment: str | None,
@@ -56,14 +66,18 @@ def command(
 
     \b
     cotdrift grade study metagaming --model-role grader=openai/gpt-5-mini --sample 200 --max-cost 5
+    cotdrift grade study metagaming --from scans/scan_id=…
     cotdrift trend study metagaming
     """
     from cotdrift.judging import Chosen, Limits
     from cotdrift.study import Study
 
-    name, equals, models = role.partition("=")
+    if scan is not None:
+        _read_scan(context, study, scan, graders, as_json=as_json)
+        return
+    name, equals, models = (role or "").partition("=")
     if name != "grader" or not equals or not models:
-        raise click.BadParameter(f"{role!r} names no judge. Write for example grader=openai/gpt-5-mini.", param_hint="--model-role")
+        raise click.BadParameter(f"{role or ''!r} names no judge. Write for example grader=openai/gpt-5-mini.", param_hint="--model-role")
     config = {{"reply_tokens": "max_tokens"}.get(option, option): value for option, value in config.items() if value is not None}
     opened = Study.open(study)
     done = opened.grade(
@@ -80,6 +94,26 @@ def command(
     elif not dry_run:
         for judged in done:
             click.echo(_told(judged))
+
+
+def _read_scan(context: click.Context, study: Path, scan: Path, graders: tuple[str, ...], *, as_json: bool) -> None:
+    from cotdrift.study import Study
+
+    given = [
+        option.opts[0]
+        for option in context.command.params
+        if isinstance(option, click.Option)
+        and option.name not in ("scan", "as_json")
+        and context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.BadParameter(f"it asks nobody, so there is nothing that {given[0]} could tell. Leave that out.", param_hint="--from")
+    done = Study.open(study).read_scan(scan, *graders)
+    if as_json:
+        options.print_json({"study": str(study), "graders": done})
+        return
+    for scanned in done:
+        click.echo("\n".join([scanned.sentence(), *(f"  {fault}" for fault in scanned.faults[:FAULTS])]))
 
 
 def _told(judged: Judged) -> str:
