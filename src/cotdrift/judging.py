@@ -43,6 +43,8 @@ class Chosen(Struct, frozen=True, kw_only=True):
     """How many of each checkpoint, the same prompts and samples of each wherever they are there; None judges all."""
     run: str | None = None
     environment: str | None = None
+    among: frozenset[str] | None = None
+    """Only these traces; None for any."""
     seed: int = 0
 
 
@@ -152,6 +154,8 @@ def choose(corpus: Corpus, grader: Grader, chosen: Chosen) -> tuple[list[str], i
         rows = rows.filter(pl.col("run") == chosen.run)
     if chosen.environment is not None:
         rows = rows.filter(pl.col("environment") == chosen.environment)
+    if chosen.among is not None:
+        rows = rows.filter(pl.col("transcript_id").is_in(list(chosen.among)))
     found = rows.collect()
     readable = (pl.col("reasoning_kind") == "raw") if "reasoning" in grader.sees else pl.lit(True)
     kept = found.filter(readable)

@@ -226,8 +226,8 @@ class Scan:
             return grader, True
         if grader.window is not None or any(len(row.results) > 1 for row in self.rows):
             raise InputError(
-                f"{self.file}: a transcript has several results here, or would have, and only those of {grader.name} in its present wording "
-                f"can be told apart. Scan for one thing at a time, and name a grader without `window`."
+                f"{self.file}: a transcript has several results here, or should have, and only those of {grader.name} as it is worded "
+                f"now can be told apart. Scan for one thing at a time, and name a grader without `window`."
             )
         wording = "".join(f", wording {sha}" for sha in sorted(filter(None, shas)))
         return replace(grader, prompt=f"{grader.prompt}\n\n[Asked by Scout's scanner {self.scanner}, {params}{wording}.]"), False

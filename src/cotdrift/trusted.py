@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from cotdrift.agreement import Agreement, Scale, agreement
+from cotdrift.anchors import Shift
 from cotdrift.calibration import Calibration, calibrate
 from cotdrift.corrected import Corrected, corrected_mean, rogan_gladen
 from cotdrift.estimate import Floats
@@ -36,6 +37,8 @@ class Trusted(Struct, frozen=True, kw_only=True):
     """Each judge against its own second answers."""
     people: Agreement | None
     """None with fewer than two annotators."""
+    shifts: tuple[Shift, ...] = ()
+    """Each judge beside every one before it, on the traces that both judged."""
 
 
 def as_judgments(labels: pl.DataFrame) -> pl.DataFrame:

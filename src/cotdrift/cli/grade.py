@@ -28,6 +28,11 @@ FAULTS = 5
     help="Ask nobody: read what Scout's scanners of these names found, from the folder of a scan.",
 )
 @click.option("--sample", type=click.IntRange(min=1), help="So many traces of each checkpoint, on the same prompts; without it, all.")
+@click.option(
+    "--anchors",
+    type=click.IntRange(min=1),
+    help="So many traces of each checkpoint, of those that another judge judged: what the change of judges does is then known.",
+)
 @options.run
 @options.environment
 @click.option("--max-cost", type=click.FloatRange(min=0), help="Dollars the pass may cost.")
@@ -48,6 +53,7 @@ def command(
     role: str | None,
     scan: Path | None,
     sample: int | None,
+    anchors: int | None,
     run: str | None,
     environment: str | None,
     max_cost: float | None,
@@ -79,11 +85,14 @@ def command(
     if name != "grader" or not equals or not models:
         raise click.BadParameter(f"{role or ''!r} names no judge. Write for example grader=openai/gpt-5-mini.", param_hint="--model-role")
     config = {{"reply_tokens": "max_tokens"}.get(option, option): value for option, value in config.items() if value is not None}
+    if sample is not None and anchors is not None:
+        raise click.BadParameter("it says which traces are judged, and so does --sample. Leave one of them out.", param_hint="--anchors")
     opened = Study.open(study)
     done = opened.grade(
         *graders,
         judges=list(dict.fromkeys(models.split(","))),
         chosen=Chosen(per_checkpoint=sample, run=run, environment=environment, seed=seed),
+        anchors=anchors,
         limits=Limits(cost=max_cost, tokens=max_tokens, price=_price(price)),
         dry_run=dry_run,
         tell=(lambda _: None) if as_json else click.echo,
