@@ -53,7 +53,7 @@ class Graded:
         """Put graders, by name or file, to judges, as Inspect names models; what is judged already is not asked again.
 
         `anchors` are so many traces of each checkpoint of those that another judge, or another wording, judged: the same ones each time.
-        `config` is Inspect's for generation: temperature, reasoning_effort, max_tokens (of one reply), max_connections.
+        `config` is Inspect's for generation: temperature, reasoning_effort, max_tokens (of one reply), max_connections, batch.
         """
         asked = [grader_called(name) for name in graders]
         models = judges_of(judges, **config)

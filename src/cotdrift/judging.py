@@ -30,9 +30,11 @@ CHARACTERS_A_TOKEN = 3.5
 TOKENS_OF_A_REPLY = 120
 AT_ONCE = 10
 """Requests that a judge gets at once, where neither the user nor the provider says."""
+AT_ONCE_BATCHED = 10_000
+"""As Inspect has it: batches fill by what waits for them."""
 READ_AT_ONCE = 2_000
 RETRIES = 5
-NO_SETTINGS = frozenset({"max_connections", "max_retries", "timeout"})
+NO_SETTINGS = frozenset({"batch", "max_connections", "max_retries", "timeout"})
 """How judges are reached, which does not make them others."""
 
 
@@ -297,7 +299,7 @@ def _light(judgment: Judgment) -> Judgment:
 
 
 def _at_once(judge: Model) -> int:
-    return judge.config.max_connections or min(judge.api.max_connections(), AT_ONCE)
+    return judge.config.max_connections or (AT_ONCE_BATCHED if judge.config.batch else min(judge.api.max_connections(), AT_ONCE))
 
 
 class Purse:

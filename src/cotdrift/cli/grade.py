@@ -42,6 +42,15 @@ FAULTS = 5
 @click.option("--temperature", type=click.FloatRange(min=0), help="The temperature judges sample at.")
 @click.option("--reasoning-effort", help="How hard a judge that reasons should: low, medium, high.")
 @click.option("--max-connections", type=click.IntRange(min=1), help="How many requests a judge gets at once.")
+@click.option(
+    "--batch",
+    is_flag=False,
+    flag_value="true",
+    metavar="[SIZE]",
+    callback=lambda _context, _option, told: _batch(told),
+    help="Ask by the provider's API for batches, as with Inspect's option of this name; ignored where there is none. "
+    "Killed, what is in a batch is lost and paid for. Costs are counted in full: a lower price is told by --price.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what it would ask for, and ask for nothing.")
 @options.seed
 @options.as_json
@@ -133,6 +142,14 @@ def _told(judged: Judged) -> str:
         f"there. {judged.input_tokens:,} tokens sent, {judged.output_tokens:,} received{cost}."
     )
     return "\n".join([first, *(f"  {fault}" for fault in judged.faults[:FAULTS])])
+
+
+def _batch(told: str | None) -> bool | int | None:
+    if told in (None, "true"):
+        return True if told else None
+    if not told.isdecimal() or int(told) < 1:
+        raise click.BadParameter(f"{told!r} is no number of requests. Write for example --batch 500, or --batch at the end.")
+    return int(told)
 
 
 def _price(told: str | None) -> tuple[float, float] | None:
