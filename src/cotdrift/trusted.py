@@ -57,10 +57,25 @@ def as_judgments(labels: pl.DataFrame) -> pl.DataFrame:
 
 
 def with_labels(values: pl.DataFrame, grader: Grader, score: Score, labels: pl.DataFrame) -> pl.DataFrame:
-    """A grader's values with what people say of the same traces as `truth`, and the chance each had to be labelled as `chance`."""
+    """A grader's values with what people say of the same traces as `truth`, and how likely each was to be labelled as `chance`."""
     truth = score.of(grader, as_judgments(labels)).select("transcript_id", truth="value")
-    chances = labels.group_by("transcript_id").agg(chance=pl.col("probability").max())
-    return values.join(truth, on="transcript_id", how="left").join(chances, on="transcript_id", how="left")
+    return values.join(truth, on="transcript_id", how="left").join(chances_of(labels), on="transcript_id", how="left")
+
+
+def chances_of(labels: pl.DataFrame) -> pl.DataFrame:
+    """The chance that each trace had of being labelled by anybody, up to a factor that all share: transcript_id and chance.
+
+    Each annotator's labels, weighted by the inverse of their chances, stand for all traces; so do those of all annotators together, and a
+    trace that several labelled counts for each (Birnbaum and Sirken 1965), whether or not they drew independently. Where all drew by the
+    same chances, traces of one chance share their weight evenly. Traces that nobody drew by chance have none.
+    """
+    drawn = labels.filter(pl.col("probability").is_not_null() & ~pl.col("repeat"))
+    chance = pl.col("probability")
+    each = drawn.group_by("transcript_id").agg(weight=(1 / chance).sum(), first=chance.first(), alike=chance.n_unique() == 1)
+    known = {tuple(sorted(set(part["probability"]))) for part in drawn.partition_by("annotator", "sha")}
+    if len(known) == 1 and each["alike"].all():
+        each = each.with_columns(weight=pl.col("weight").mean().over("first"))
+    return each.select("transcript_id", chance=1 / pl.col("weight"))
 
 
 def calibrated(frame: pl.DataFrame, *, cut: float, seed: int = 0) -> Calibration:
@@ -95,8 +110,11 @@ def corrected(trend: Trend, frame: pl.DataFrame, ends: tuple[float, float] | Non
 
 
 def _own(here: pl.DataFrame, ends: tuple[float, float] | None, level: float) -> Corrected:
-    chances = here["chance"].to_numpy() if here.filter(pl.col("truth").is_not_null())["chance"].null_count() == 0 else None
-    return corrected_mean(_numbers(here["value"]), _numbers(here["truth"]), _prompts(here), chances=chances, ends=ends, level=level)
+    known = here["truth"].is_not_null() & here["chance"].is_not_null()
+    weighted = int(known.sum()) >= LEAST_LABELS
+    truth = here["truth"].set(~known, None) if weighted else here["truth"]  # labels that nobody drew by chance stand for nothing else
+    chances = _numbers(here["chance"]) if weighted else None
+    return corrected_mean(_numbers(here["value"]), _numbers(truth), _prompts(here), chances=chances, ends=ends, level=level)
 
 
 def _borrowed(here: pl.DataFrame, labelled: pl.DataFrame, level: float, seed: int) -> Corrected:
