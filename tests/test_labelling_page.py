@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,20 +24,10 @@ from cotdrift.labelling.labels import Labels  # noqa: E402
 from cotdrift.labelling.server import Served, serving  # noqa: E402
 from cotdrift.labelling.sitting import sit  # noqa: E402
 from cotdrift.study import Study  # noqa: E402
+from tests.chromium import complaints, show, until  # noqa: E402
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="there is no Chromium, or no chromedriver")]
+pytestmark = pytest.mark.browser
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-)
 SIZES = {"phone": (390, 844), "desktop": (1280, 900)}
 HOSTILE = (
     "</script><script>document.title='taken'</script>",
@@ -81,18 +69,6 @@ details:
 """
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM or ""
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield opened
-    opened.quit()
-
-
 class Page:
     """The page of one sitting, and the keys that are pressed on it."""
 
@@ -101,20 +77,11 @@ class Page:
 
     def open(self, *, size: str = "desktop", dark: bool = False) -> None:
         width, height = SIZES[size]
-        view = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == "phone"}
-        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", view)
-        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
-        self.browser.get_log("browser")  # those of pages before
-        self.browser.get(self.served.address)
+        show(self.browser, self.served.address, width=width, height=height, dark=dark)
         self.until("document.documentElement.dataset.ready")
 
-    def until(self, script: str, *, seconds: float = 20) -> Any:
-        end = time.monotonic() + seconds
-        while not (found := self.browser.execute_script(f"return {script}")):
-            assert time.monotonic() < end, script
-            time.sleep(0.02)
-        return found
+    def until(self, script: str) -> Any:
+        return until(self.browser, script)
 
     def press(self, *keys: str) -> None:
         ActionChains(self.browser).send_keys(*keys).perform()
@@ -134,7 +101,7 @@ class Page:
 
     @property
     def complaints(self) -> list[str]:
-        return [entry["message"] for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"]
+        return complaints(self.browser)
 
 
 @pytest.fixture
