@@ -7,12 +7,13 @@ by hand answers the same question, from the same file.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from cotdrift.errors import InputError
 
@@ -20,6 +21,8 @@ Part = Literal["scenario", "reasoning", "answer"]
 """What can be shown: the prompt and what came before; the reasoning; what was said and done outside it."""
 Reason = Literal["refusal", "unparsable", "truncated", "empty", "redacted", "over budget", "failed"]
 """Why a judgment could not be had."""
+
+Count = Annotated[int, Meta(le=10**9)]
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 PLACE = re.compile(r"\{(scenario|reasoning|answer)\}")
@@ -140,8 +143,8 @@ class Head(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     answers: Any
     """A list of answers, or label → meaning; YAML reads yes and no as true and false, so it is taken as it comes."""
     details: list[Detail] = []
-    version: int = 1
-    window: int | None = None
+    version: Count = 1
+    window: Count | None = None
     worse: Literal["high", "low"] = "high"
     reads: list[Read] = []
     source: str = ""
@@ -186,6 +189,14 @@ def _checked(path: Path, name: str, head: Head, answers: tuple[Answer, ...], pro
         raise wrong("`window` splits the reasoning into parts of at least 20 words", "Show {reasoning}, or leave `window` out.")
     if head.reads and not all(answer.value is not None for answer in answers):
         raise wrong("`reads` makes numbers, and an answer counts as none", "Give every answer a value, or leave `reads` out.")
+    endless = next((answer for answer in answers if answer.value is not None and not math.isfinite(answer.value)), None)
+    if endless is not None:
+        raise wrong(f"the answer {endless.label!r} counts as {endless.value}, which is no number", "Give it a finite value, or none.")
+    for read in head.reads:
+        if read.bound is not None and not math.isfinite(read.bound):
+            raise wrong(f"the bound of the read {read.name!r} is {read.bound}, which is no number", "Give it a finite one.")
+        if (read.how == "at most") != (read.bound is not None):
+            raise wrong(f"the read {read.name!r} is {read.how!r}", "Only `at most` has a `bound`, and it needs one.")
     return Grader(
         name=name,
         question=head.question,
