@@ -136,6 +136,9 @@ def test_labels_drawn_where_judges_found_something_correct_it_by_their_chances(p
     path = tmp_path / "drawn.csv"
     drawn.select("transcript_id", "probability", label=label).write_csv(path)
     calibrate(planted, path)
+    sensitivity = planted.study.calibrate("talks").every.sensitivity
+    assert sensitivity.low is not None and sensitivity.high is not None
+    assert sensitivity.low < SENSITIVITY < sensitivity.high
     (trend,) = planted.study.trend("talks")
     for point in trend.points:
         truth = planted.truth.filter(pl.col("step") == point.step)["truth"].mean()

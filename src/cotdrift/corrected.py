@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
 from cotdrift.errors import InputError
-from cotdrift.estimate import Estimate, Floats, Ints, Sums, effective_size, mean, wilson
-from cotdrift.rare import checked_chances, score_strata, two_phase
+from cotdrift.estimate import Estimate, Floats, Ints, Sums, checked_chances, effective_size, mean, wilson
+from cotdrift.rare import score_strata, two_phase
 
 Kept = NDArray[np.bool_]
 
@@ -165,6 +165,7 @@ def rogan_gladen(
     labels: ArrayLike,
     label_judged: ArrayLike,
     label_prompts: ArrayLike,
+    label_chances: ArrayLike | None = None,
     cut: float = 0.5,
     level: float = 0.95,
     draws: int = 20_000,
@@ -172,8 +173,9 @@ def rogan_gladen(
 ) -> Corrected:
     """The true share, from the grader's share and its sensitivity and specificity on traces from elsewhere (Rogan and Gladen 1978).
 
-    For labels that are no part of the graded traces. It holds only if the grader errs as often on both; the interval has the errors of both
-    samples in it (as Lang and Reiczigel 2014 ask), by draws from Jeffreys' posteriors of as many independent traces as the prompts leave.
+    For labels that are no part of the graded traces. It holds only if the grader errs as often on both; `label_chances` say how likely each
+    trace there was to be labelled, where that differs. The interval has the errors of both samples in it (as Lang and Reiczigel 2014 ask),
+    by draws from Jeffreys' posteriors of as many independent traces as the prompts leave.
 
     >>> calibration = {"labels": [1] * 50 + [0] * 50, "label_judged": [1] * 40 + [0] * 60, "label_prompts": range(100)}
     >>> found = rogan_gladen([1] * 24 + [0] * 76, range(100), **calibration)
@@ -184,10 +186,10 @@ def rogan_gladen(
     silent = ~np.isfinite(seen)
     told, graded, where = _column(labels), _column(label_judged), np.asarray(label_prompts)
     both = np.isfinite(told) & np.isfinite(graded)
+    weights = np.ones(int(both.sum())) if label_chances is None else 1 / checked_chances(label_chances, both)
     says, truth, where = graded[both] >= cut, told[both] >= cut, where[both]
-    whole, hit, false = (
-        _summed(yes, at) for yes, at in ((seen[~silent] >= cut, codes[~silent]), (says[truth], where[truth]), (says[~truth], where[~truth]))
-    )
+    whole = _summed(seen[~silent] >= cut, codes[~silent], np.ones(int((~silent).sum())))
+    hit, false = (_summed(says[kind], where[kind], weights[kind]) for kind in (truth, ~truth))
     made = partial(
         Corrected,
         traces=int((~silent).sum()),
@@ -283,8 +285,9 @@ def _labelled_strata(seen: Floats, labelled: Kept, chances: Floats | None) -> In
     return nearest
 
 
-def _summed(yes: Kept, prompts: NDArray[np.generic]) -> Sums:
-    return Sums.of(yes, np.unique(prompts, return_inverse=True)[1])
+def _summed(yes: Kept, prompts: NDArray[np.generic], weights: Floats) -> Sums:
+    each = weights / (weights.mean() if len(weights) else 1.0)
+    return Sums.of(yes * each, np.unique(prompts, return_inverse=True)[1], exposure=each)
 
 
 def _posterior(sums: Sums, rng: np.random.Generator, draws: int) -> Floats:

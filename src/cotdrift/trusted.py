@@ -85,7 +85,8 @@ def calibrated(frame: pl.DataFrame, *, cut: float, seed: int = 0) -> Calibration
     names = [f"step {part[0]}" if len(part) == 1 else f"steps {part[0]} to {part[-1]}" for part in parts]
     code = {step: place for place, part in enumerate(parts) for step in part}
     groups = [code.get(step, 0) for step in frame["step"].to_list()]
-    return calibrate(_numbers(frame["value"]), _numbers(frame["truth"]), _prompts(frame), groups=groups, names=names, cut=cut, seed=seed)
+    truth, chances = _by_chance(frame)
+    return calibrate(_numbers(frame["value"]), truth, _prompts(frame), groups=groups, names=names, chances=chances, cut=cut, seed=seed)
 
 
 def corrected(trend: Trend, frame: pl.DataFrame, ends: tuple[float, float] | None, *, seed: int = 0) -> Trend:
@@ -110,20 +111,27 @@ def corrected(trend: Trend, frame: pl.DataFrame, ends: tuple[float, float] | Non
 
 
 def _own(here: pl.DataFrame, ends: tuple[float, float] | None, level: float) -> Corrected:
-    known = here["truth"].is_not_null() & here["chance"].is_not_null()
-    weighted = int(known.sum()) >= LEAST_LABELS
-    truth = here["truth"].set(~known, None) if weighted else here["truth"]  # labels that nobody drew by chance stand for nothing else
-    chances = _numbers(here["chance"]) if weighted else None
-    return corrected_mean(_numbers(here["value"]), _numbers(truth), _prompts(here), chances=chances, ends=ends, level=level)
+    truth, chances = _by_chance(here)
+    return corrected_mean(_numbers(here["value"]), truth, _prompts(here), chances=chances, ends=ends, level=level)
+
+
+def _by_chance(frame: pl.DataFrame) -> tuple[Floats, Floats | None]:
+    """The labels to go by, and how likely each was: those that were drawn by chance, where they are enough, and else all of them."""
+    known = frame["truth"].is_not_null() & frame["chance"].is_not_null()
+    if int(known.sum()) < LEAST_LABELS:
+        return _numbers(frame["truth"]), None
+    return _numbers(frame["truth"].set(~known, None)), _numbers(frame["chance"])
 
 
 def _borrowed(here: pl.DataFrame, labelled: pl.DataFrame, level: float, seed: int) -> Corrected:
+    truth, chances = _by_chance(labelled)
     return rogan_gladen(
         _numbers(here["value"]),
         _prompts(here),
-        labels=_numbers(labelled["truth"]),
+        labels=truth,
         label_judged=_numbers(labelled["value"]),
         label_prompts=_prompts(labelled),
+        label_chances=chances,
         level=level,
         seed=seed,
     )
