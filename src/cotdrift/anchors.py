@@ -27,6 +27,7 @@ PLACE = ("run", "step")
 STEPS_OF_A_SCALE = 500
 """Values of a score are told apart so finely when agreement is computed."""
 DRIFTED = 0.05
+BETWEEN = "The first and the last step have the same ones; what lies between is not to be compared with them."
 
 
 class Rater(NamedTuple):
@@ -147,7 +148,7 @@ def _at_most(found: Contrast, score: Score) -> float | None:
     if found.prompts < 2:
         return None
     gap = 1 - ((1 - found.level) / 2) ** (1 / found.prompts)
-    return abs(found.value) + gap * (score.high - score.low)
+    return float(abs(found.value) + gap * (score.high - score.low))
 
 
 def raters_of(judgments: pl.DataFrame) -> dict[Rater, pl.DataFrame]:
@@ -209,14 +210,11 @@ def across(trend: Trend, here: pl.DataFrame, between: Callable[[Panel, Panel], S
     parts = dict.fromkeys(panels.values())
     if len(parts) < 2:
         return trend
-    told = "; ".join(f"{_steps([step for step in panels if panels[step] == panel])}: {named(panel)}" for panel in parts)
+    told = "; ".join(f"{_steps([step for step in panels if panels[step] == panel], list(panels))}: {named(panel)}" for panel in parts)
     said = f"Not all checkpoints were judged by the same judges ({told})."
     first, last = panels[min(panels)], panels[max(panels)]
     verdict = BETWEEN if first == last else _verdict(trend, between(first, last))
     return replace(trend, warnings=(*trend.warnings, f"{said} {verdict}"))
-
-
-BETWEEN = "The first and the last step have the same ones; what lies between is not to be compared with them."
 
 
 def _verdict(trend: Trend, shift: Shift | None) -> str:
@@ -250,8 +248,11 @@ def named(panel: Panel) -> str:
     return " and ".join(map(str, panel))
 
 
-def _steps(steps: list[int]) -> str:
-    return f"step {steps[0]}" if len(steps) == 1 else f"steps {steps[0]} to {steps[-1]}"
+def _steps(steps: list[int], of: list[int]) -> str:
+    if len(steps) == 1:
+        return f"step {steps[0]}"
+    together = of.index(steps[-1]) - of.index(steps[0]) == len(steps) - 1
+    return f"steps {steps[0]} to {steps[-1]}" if together else f"steps {', '.join(map(str, steps))}"
 
 
 def _amount(value: float, unit: str) -> str:

@@ -109,7 +109,7 @@ class Labelled(NamedTuple):
 
     def where(self, kept: NDArray[np.bool_]) -> "Labelled":
         """Some of them."""
-        return Labelled(*(column[kept] for column in self))
+        return Labelled(self.judged[kept], self.truth[kept], self.prompts[kept], self.groups[kept], self.weights[kept])
 
 
 def calibrate(

@@ -54,9 +54,7 @@ FAULTS = 5
 @click.option("--dry-run", is_flag=True, help="Say what it would ask for, and ask for nothing.")
 @options.seed
 @options.as_json
-@click.pass_context
 def command(
-    context: click.Context,
     study: Path,
     graders: tuple[str, ...],
     role: str | None,
@@ -88,7 +86,7 @@ def command(
     from cotdrift.study import Study
 
     if scan is not None:
-        _read_scan(context, study, scan, graders, as_json=as_json)
+        _read_scan(study, scan, graders, as_json=as_json)
         return
     name, equals, models = (role or "").partition("=")
     if name != "grader" or not equals or not models:
@@ -114,9 +112,10 @@ def command(
             click.echo(_told(judged))
 
 
-def _read_scan(context: click.Context, study: Path, scan: Path, graders: tuple[str, ...], *, as_json: bool) -> None:
+def _read_scan(study: Path, scan: Path, graders: tuple[str, ...], *, as_json: bool) -> None:
     from cotdrift.study import Study
 
+    context = click.get_current_context()
     given = [
         option.opts[0]
         for option in context.command.params
