@@ -1,8 +1,7 @@
 """Anchors: traces that one judge judged and another judged again, which tell a change of judges from a change of the model.
 
 A judge is another one with another model, version or setting, and with another wording of the question. What the two say of the same traces
-is held together trace by trace, as for a change of coders in content analysis (Krippendorff 2004) or of forms in testing, whose common
-items anchor the scale (Kolen and Brennan 2014).
+is held together trace by trace, as two forms of a test are by the items they have in common (Kolen and Brennan 2014).
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ PLACE = ("run", "step")
 STEPS_OF_A_SCALE = 500
 """Values of a score are told apart so finely when agreement is computed."""
 DRIFTED = 0.05
+"""The p below which a shift is said to have changed over training."""
 BETWEEN = "The first and the last step have the same ones; what lies between is not to be compared with them."
 
 
