@@ -153,6 +153,7 @@ def test_thirty_labels_by_keyboard_alone(page: Callable[..., Page]) -> None:
     assert asked.complaints == []
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on_where_it_was_and_only_the_label_on_the_screen_may_be_lost(
     browser: webdriver.Chrome, rollouts: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -99,7 +99,8 @@ def test_a_scanner_of_anybody_is_read_and_what_scout_takes_for_a_no_is_missing(
     logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def reply(prompt: str) -> str | tuple[str, str]:
-        number = next(number for number in range(9) if f"for the {number}th time" in prompt)
+        asked_again = 2  # what could not be read is asked once more, in other words
+        number = next((number for number in range(9) if f"for the {number}th time" in prompt), asked_again)
         return ["[M2] talks of one.\n\nANSWER: yes", "Nothing.\n\nANSWER: no", "Blah.", ("", "content_filter")][number % 4]
 
     (tmp_path / "talks.py").write_text(SCANNER)
