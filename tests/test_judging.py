@@ -167,7 +167,7 @@ def test_a_judge_asked_in_batches_is_the_same_judge_and_gets_all_at_once(
     with judge(together) as served:
         use(served, monkeypatch)
         assert judges_of([JUDGE], batch=500)[JUDGE].config.batch == 500  # of which Inspect makes batches where it can
-        monkeypatch.setattr("cotdrift.judging.REPEATED", 0.0)
+        monkeypatch.setattr("cotdrift.asking.REPEATED", 0.0)
         cli.main([*command, "--batch", "500"], standalone_mode=False)
         assert len(served.asked) == 30 and "30 judgments; missing: none" in capsys.readouterr().out
         cli.main([*command, "--batch"], standalone_mode=False)
