@@ -227,7 +227,7 @@ def gamed(hint_traces: Any, make_findings: Any, *levels: str) -> Findings:
 def test_gaming_is_drawn_whole_at_any_width(
     browser: webdriver.Chrome, hint_traces: Any, make_findings: Any, tmp_path: Path, width: int
 ) -> None:
-    show(browser, write_report.as_uri()(gamed(hint_traces, make_findings), tmp_path / "gaming.html"), width=width, dark=width == 500)
+    show(browser, write_report(gamed(hint_traces, make_findings), tmp_path / "gaming.html").as_uri(), width=width, dark=width == 500)
     until(browser, ALL_DRAWN)
     drawn = "document.querySelectorAll('#gaming [data-figure] svg')"
     assert browser.execute_script(f"return {drawn}.length") > 15
@@ -239,7 +239,7 @@ def test_gaming_is_drawn_whole_at_any_width(
 
 def test_hostile_levels_do_nothing_in_a_figure(browser: webdriver.Chrome, hint_traces: Any, make_findings: Any, tmp_path: Path) -> None:
     names = [text for text in HOSTILE if len(text) < 100]
-    show(browser, write_report.as_uri()(gamed(hint_traces, make_findings, *names), tmp_path / "levels.html"))
+    show(browser, write_report(gamed(hint_traces, make_findings, *names), tmp_path / "levels.html").as_uri())
     title = browser.title
     until(browser, ALL_DRAWN)
     browser.execute_script("document.querySelectorAll('details').forEach(details => { details.open = true; })")
