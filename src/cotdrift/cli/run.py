@@ -58,7 +58,7 @@ def command(
     from cotdrift.provenance import place_in_series
     from cotdrift.study import Study
 
-    in_series = checkpoints(series, steps or "") if series else []
+    in_series = checkpoints(series, steps or "") if series else {}
     asked = [*models, *in_series]
     if not asked:
         raise click.UsageError("Which checkpoints? Give --model, or --series and --steps.")
@@ -72,8 +72,7 @@ def command(
             click.echo(sentence)
     config = {name: value for name, value in config.items() if value is not None}
     args = dict(map(_pair, model_args))
-    at = [int(step) for step in (steps or "").split(",") if step.strip()]
-    places = {name: place_in_series(series or "", step) for name, step in zip(in_series, at, strict=False)}
+    places = {name: place_in_series(series or "", step) for name, step in in_series.items()}
     ran = run(known, asked, log_dir=into / "logs" / known.name, told=arguments, model_args=args, limit=limit, places=places, **config)
     had = [one for one in ran if one.log]
     study.forget_lost(into / "logs" / known.name)

@@ -19,26 +19,26 @@ Rows = list[dict[str, Any]]
 def arm_rows(tried: Tried) -> Rows:
     """A row an outcome, run, arm and checkpoint; shares in per cent."""
     several = len({one.trend.run for one in tried.trends}) > 1
-    rows = []
+    rows: Rows = []
     for one in tried.trends:
         trend, scale = one.trend, 100.0 if one.trend.unit.startswith("share") else 1.0
-        for point in trend.points:
-            rows.append(
-                {
-                    "panel": panel(trend.measure, trend.run, several=several),
-                    "outcome": trend.measure,
-                    "run": trend.run,
-                    "arm": one.arm,
-                    "step": point.step,
-                    "unit": trend.unit.replace("share", "%", 1),
-                    "value": _times(scale, point.value),
-                    "low": _times(scale, point.low),
-                    "high": _times(scale, point.high),
-                    "traces": point.traces,
-                    "prompts": point.prompts,
-                    "missing": point.missing,
-                }
-            )
+        rows += [
+            {
+                "panel": panel(trend.measure, trend.run, several=several),
+                "outcome": trend.measure,
+                "run": trend.run,
+                "arm": one.arm,
+                "step": point.step,
+                "unit": trend.unit.replace("share", "%", 1),
+                "value": _times(scale, point.value),
+                "low": _times(scale, point.low),
+                "high": _times(scale, point.high),
+                "traces": point.traces,
+                "prompts": point.prompts,
+                "missing": point.missing,
+            }
+            for point in trend.points
+        ]
     return _by_panel(rows)
 
 
