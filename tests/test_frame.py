@@ -21,7 +21,7 @@ from inspect_ai.log._samples import sample_active
 from inspect_ai.model import ChatMessageAssistant, ContentReasoning, ContentText, ModelAPI, ModelOutput, modelapi
 
 import cotdrift as cd
-from cotdrift.arms import precision, tried
+from cotdrift.arms import distances, precision
 from cotdrift.cli import cli
 from cotdrift.declared import Declared, declared_in
 from cotdrift.errors import InputError, UnknownName
@@ -40,7 +40,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs" / "experiments.md"
 
 @modelapi(name="paidfor")
 def paidfor() -> type[ModelAPI]:
-    """A model that chooses as asked, and as paid more and more often with the step; `paidfor/think-in-text@…` leaves its reasoning in the reply."""
+    """A model that chooses as paid more and more often with the step; `paidfor/think-in-text@…` leaves its reasoning in the reply."""
 
     class PaidFor(ModelAPI):
         async def generate(self, input: Any, tools: Any, tool_choice: Any, config: Any) -> ModelOutput:  # noqa: A002
@@ -331,7 +331,7 @@ def test_one_of_several_experiments_in_a_file_is_named(paid: Path) -> None:
     assert experiment_called(str(paid)).name == "paid"
     paid.write_text(paid.read_text(encoding="utf-8") + "\n\nsecond = msgspec.structs.replace(paid, name='second')\n", encoding="utf-8")
     paid.write_text("import msgspec\n" + paid.read_text(encoding="utf-8"), encoding="utf-8")
-    with pytest.raises(InputError, match="it holds 2 experiments. Say which: .*paid.py@paid"):
+    with pytest.raises(InputError, match=r"it holds 2 experiments\. Say which: .*paid\.py@paid"):
         experiment_called(str(paid))
     assert experiment_called(f"{paid}@second").name == "second"
     with pytest.raises(UnknownName, match="Did you mean 'second'"):
@@ -399,23 +399,22 @@ def test_distances_between_arms_are_those_of_an_independent_paired_t_test() -> N
     from scipy import stats
 
     frame = traces_of(np.random.default_rng(3), effect=0.2)
-    found = tried(frame, DECLARED)
-    assert found is not None
+    found = distances(frame, DECLARED)
     means = (
         frame.group_by("prompt_id", "step", "condition_arm").agg(pl.col("outcome_yes").mean()).pivot("condition_arm", values="outcome_yes")
     )
     for step in (0, 100):
         at = means.filter(pl.col("step") == step)
         oracle = stats.ttest_rel(at["hint"], at["plain"])
-        [one] = [one for one in found.apart if one.step == step and one.since is None]
+        [one] = [one for one in found if one.step == step and one.since is None]
         interval = oracle.confidence_interval()
         assert (one.contrast.low, one.contrast.high) == pytest.approx((interval.low, interval.high))
         assert one.contrast.p == pytest.approx(oracle.pvalue, abs=0.03)
     wide = means.with_columns(far=pl.col("hint") - pl.col("plain")).pivot("step", index="prompt_id", values="far")
     oracle = stats.ttest_rel(wide["100"], wide["0"])
-    [change] = [one for one in found.apart if one.since == 0]
+    [change] = [one for one in found if one.since == 0]
     assert change.contrast.low == pytest.approx(oracle.confidence_interval().low)
-    assert [one for one in found.apart if one.p_adjusted is not None] == found.at_the_end()
+    assert [one.p_adjusted is not None for one in found] == [one.step == 100 for one in found]
     assert len(precision(found)) == 1
 
 
@@ -425,9 +424,8 @@ def test_where_no_arm_does_anything_five_in_a_hundred_studies_say_that_one_does(
     rng = np.random.default_rng(0)
     clear = 0
     for _ in range(150):
-        found = tried(traces_of(rng, effect=0.0, prompts=12, reps=2), DECLARED)
-        assert found is not None
-        clear += any(one.p_adjusted is not None and one.p_adjusted < 0.05 for one in found.at_the_end())
+        found = distances(traces_of(rng, effect=0.0, prompts=12, reps=2), DECLARED)
+        clear += any(one.p_adjusted is not None and one.p_adjusted < 0.05 for one in found)
     assert clear <= 14  # of 150 at 5 % and less, by Holm: above 14 once in 100 times
 
 

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +191,7 @@ def test_the_hash_is_of_what_it_says_however_it_is_laid_out(tmp_path: Path) -> N
 def test_the_same_is_registered_once_and_another_of_its_name_is_refused(study: Study, tmp_path: Path) -> None:
     first = foretell(study, written(tmp_path))
     assert foretell(study, written(tmp_path)) == first
-    with pytest.raises(InputError, match="'pays' that says something else was registered .* and stands"):
+    with pytest.raises(InputError, match=r"'pays' that says something else was registered .* and stands"):
         foretell(study, written(tmp_path, threshold=0.05))
     assert read_register(study.folder).entries == (first,)
 
@@ -266,7 +265,7 @@ def test_predictions_taken_out_or_moved_are_missed(three: Study, kept: tuple[int
 
 def test_a_line_that_is_no_prediction_is_named_and_the_others_are_judged(three: Study) -> None:
     path = three.folder / FILE
-    first, second, third = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    first, _, third = path.read_text(encoding="utf-8").splitlines(keepends=True)
     path.write_text(f"{first}not a line\n{third}", encoding="utf-8")
     done = predict(three.folder)
     assert done.exit_code == 5
@@ -415,10 +414,13 @@ def test_a_prediction_that_cannot_be_judged_is_refused_in_a_sentence(changed: di
 def test_any_file_is_a_prediction_or_a_sentence(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_text(text, encoding="utf-8", errors="replace")
+    said = f"{path}: "
     try:
         read_prediction(path)
     except InputError as fault:
-        assert str(fault).startswith(f"{path}: ") and "\n" not in str(fault)
+        said = str(fault)
+    assert said.startswith(f"{path}: ")
+    assert "\n" not in said
 
 
 def test_a_yaml_bomb_and_a_missing_file_are_refused(tmp_path: Path) -> None:
@@ -442,7 +444,7 @@ def test_all_files_can_be_read_or_none_is_registered(study: Study, tmp_path: Pat
     assert read_register(study.folder).entries == ()
 
 
-def test_the_json_of_both_ways_to_call_it_holds_what_is_told(study: Study, tmp_path: Path, rollouts: Callable[..., Path]) -> None:
+def test_the_json_of_both_ways_to_call_it_holds_what_is_told(study: Study, tmp_path: Path) -> None:
     [entry] = json.loads(predict(study.folder, written(tmp_path), "--json").stdout)
     assert entry["prediction"]["name"] == "pays" and len(entry["seal"]) == 64
     study.ingest([traces(effect=0.5)])

@@ -99,13 +99,12 @@ def command(
 
 def _reached(study: Study, known: Experiment) -> list[str]:
     """How precisely arms are known to differ, for an experiment of the frame; what it compares is kept in the study for the report."""
-    from cotdrift.arms import precision, tried
+    from cotdrift.arms import distances, precision
 
     if known.declared is None:
         return []
     known.declared.keep(study.folder)
-    found = tried(study.corpus.scan().drop("messages", "reasoning", "answer", "prompt").collect(), known.declared)
-    return precision(found) if found else []
+    return precision(distances(study.corpus.scan().drop("messages", "reasoning", "answer", "prompt").collect(), known.declared))
 
 
 def _pair(told: str) -> tuple[str, Any]:
