@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from cotdrift.estimate import Floats
+from cotdrift.estimate import Floats, Ints
 from cotdrift.grader import Grader, Read
 
 NO_MAJORITY = "no majority of the judges"
@@ -57,6 +57,13 @@ def scores_of(grader: Grader) -> dict[str, Score]:
     return {score.name: score for score in found}
 
 
+def prompt_codes(frame: pl.DataFrame) -> Ints:
+    """A number for the prompt of each row; a prompt's name means another prompt in another environment."""
+    told = frame["environment"].fill_null("") + "\x00" + frame["prompt_id"].fill_null("")
+    codes: Ints = np.unique(told.to_numpy(), return_inverse=True)[1].astype(np.int64)
+    return codes
+
+
 def _dotted(grader: Grader, name: str) -> str:
     return f"{grader.name}.{re.sub(r'[^a-z0-9]+', '_', name.casefold()).strip('_')}" if name else grader.name
 
@@ -68,7 +75,7 @@ def _share(name: str, of: Callable[[Grader, pl.DataFrame], pl.DataFrame]) -> Sco
 def _read_by(read: Read) -> Callable[[Grader, pl.DataFrame], pl.DataFrame]:
     def of(grader: Grader, judgments: pl.DataFrame) -> pl.DataFrame:
         panel = _panel(judgments, pl.col("value"), share=grader.is_yes_or_no)
-        if grader.window is None:
+        if grader.window is None and read.how == "mean":
             return panel.drop("window")
         return _over_windows(panel, lambda values: _windowed(read, grader.worse, values))
 
@@ -112,12 +119,12 @@ def _panel(judgments: pl.DataFrame, said: pl.Expr, *, share: bool) -> pl.DataFra
 
 def _over_windows(panel: pl.DataFrame, how: Callable[[Floats], float]) -> pl.DataFrame:
     """One number of a trace's windows, in order; none where half of them or more have no judgment."""
+    parts = panel.group_by("transcript_id", maintain_order=True).agg("value", why=pl.col("missing_reason").drop_nulls().first())
     rows = []
-    for (transcript_id,), part in panel.group_by("transcript_id", maintain_order=True):
-        values = part["value"].drop_nulls().to_numpy()
-        enough = 2 * len(values) > part.height
-        why = part["missing_reason"].drop_nulls()
-        rows.append((transcript_id, float(how(values)) if enough else None, None if enough else why[0]))
+    for transcript_id, listed, why in parts.iter_rows():
+        values = np.array([value for value in listed if value is not None], np.float64)
+        enough = 2 * len(values) > len(listed)
+        rows.append((transcript_id, float(how(values)) if enough else None, None if enough else why))
     return pl.DataFrame(rows, schema={"transcript_id": pl.String, "value": pl.Float64, "missing_reason": pl.String}, orient="row")
 
 

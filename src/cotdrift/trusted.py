@@ -14,7 +14,7 @@ from cotdrift.calibration import Calibration, calibrate
 from cotdrift.corrected import Corrected, corrected_mean, rogan_gladen
 from cotdrift.estimate import Floats
 from cotdrift.grader import Grader
-from cotdrift.scores import Score
+from cotdrift.scores import Score, prompt_codes
 from cotdrift.trend import Trend
 
 LEAST_LABELS = 20
@@ -67,7 +67,9 @@ def calibrated(frame: pl.DataFrame, *, cut: float, seed: int = 0) -> Calibration
     names = [f"step {part[0]}" if len(part) == 1 else f"steps {part[0]} to {part[-1]}" for part in parts]
     code = {step: place for place, part in enumerate(parts) for step in part}
     groups = [code.get(step, 0) for step in frame["step"].to_list()]
-    return calibrate(_numbers(frame["value"]), _numbers(frame["truth"]), _prompts(frame), groups=groups, names=names, cut=cut, seed=seed)
+    return calibrate(
+        _numbers(frame["value"]), _numbers(frame["truth"]), prompt_codes(frame), groups=groups, names=names, cut=cut, seed=seed
+    )
 
 
 def corrected(trend: Trend, frame: pl.DataFrame, ends: tuple[float, float] | None, *, seed: int = 0) -> Trend:
@@ -93,16 +95,16 @@ def corrected(trend: Trend, frame: pl.DataFrame, ends: tuple[float, float] | Non
 
 def _own(here: pl.DataFrame, ends: tuple[float, float] | None, level: float) -> Corrected:
     chances = here["chance"].to_numpy() if here.filter(pl.col("truth").is_not_null())["chance"].null_count() == 0 else None
-    return corrected_mean(_numbers(here["value"]), _numbers(here["truth"]), _prompts(here), chances=chances, ends=ends, level=level)
+    return corrected_mean(_numbers(here["value"]), _numbers(here["truth"]), prompt_codes(here), chances=chances, ends=ends, level=level)
 
 
 def _borrowed(here: pl.DataFrame, labelled: pl.DataFrame, level: float, seed: int) -> Corrected:
     return rogan_gladen(
         _numbers(here["value"]),
-        _prompts(here),
+        prompt_codes(here),
         labels=_numbers(labelled["truth"]),
         label_judged=_numbers(labelled["value"]),
-        label_prompts=_prompts(labelled),
+        label_prompts=prompt_codes(labelled),
         level=level,
         seed=seed,
     )
@@ -159,8 +161,3 @@ def agreed(grader: Grader, judgments: pl.DataFrame, labels: pl.DataFrame, prompt
 
 def _numbers(column: pl.Series) -> Floats:
     return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
-
-
-def _prompts(frame: pl.DataFrame) -> np.ndarray:
-    told = frame["environment"].fill_null("") + "\x00" + frame["prompt_id"].fill_null("")
-    return np.unique(told.to_numpy(), return_inverse=True)[1]
