@@ -82,7 +82,7 @@ class Beside(Struct, frozen=True, kw_only=True):
     tables: tuple[Table, ...]
     """The first and the last checkpoint; one where they are the same."""
     matched: LengthMatched | None
-    """The thought with length held alike; None where no length is common to all checkpoints."""
+    """The thought with length held alike; None where no length is common to all checkpoints, or most judgments are missing."""
     expected: float | None
     """By how much the action would have fallen, had it stopped in as many traces as came to have the thought."""
     verdict: Verdict
@@ -133,7 +133,7 @@ def beside(frame: pl.DataFrame, *, run: str, thought: str, action: str, version:
         awareness=awareness,
         acts=acts,
         tables=tuple(table(frame.filter(pl.col("step") == step), run=run, step=step) for step in ends),
-        matched=length_matched(frame.with_columns(value="aware")),
+        matched=length_matched(frame.with_columns(value="aware")) if all(point.value is not None for point in awareness.points) else None,
         expected=_expected(awareness, acts),
         verdict="unknown",
     )

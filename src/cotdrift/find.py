@@ -44,14 +44,13 @@ def find(
     """
     runs = study.chosen()
     study.measure()
+    judged = find_judged(study, actions=actions, truths=truths, seed=seed)
     values = {name: study.values(name) for name in [*study.measures(), *study.outcomes]}
     trends = [of.trend(run, seed=seed) for of in values.values() for run in runs]
     terms = _terms(study, watch, seed)
     shown = {run: _worth_showing(run, terms) for run in runs}
     passages = [_passages(study, term, run) for run, terms_of_run in shown.items() for term in terms_of_run]
     gaming = _gaming(study, values, seed)
-    judged = find_judged(study, actions=actions, truths=truths, seed=seed)
-    graded = judged.trends if judged else []
     ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
     ids |= {example.transcript_id for example in (gaming.examples if gaming else ())}
     ids |= {passage.transcript_id for passage in (judged.passages if judged else ())}
@@ -69,7 +68,7 @@ def find(
         traces=list(study.corpus.traces(*ids)) if ids else [],
         gaming=gaming,
         judged=judged,
-        exclusions=_exclusions(study, [*trends, *graded], rejected),
+        exclusions=_exclusions(study, [*trends, *(judged.trends if judged else ())], rejected),
         rejected=rejected,
         warnings=[*_lacking(judged), *_warnings(study, trends)],
         methods=_methods(gaming, judged),

@@ -13,7 +13,7 @@ from cotdrift import awareness, legible
 from cotdrift.awareness import ACTIONS, THOUGHTS, Beside, Kind, Overlap
 from cotdrift.calibration import Calibration
 from cotdrift.card import Card, Rates, counted, errors, raters_of
-from cotdrift.errors import NotEnough, UnknownName
+from cotdrift.errors import InputError, NotEnough, UnknownName
 from cotdrift.evidence import Evidence, evidence, halves
 from cotdrift.grader import Grader
 from cotdrift.legible import Legible
@@ -48,7 +48,9 @@ class Thoughts(Struct, frozen=True, kw_only=True):
     disagreements: Mapping[str, Sequence[Evidence]]
     """What sort of disagreement of these two → the passages."""
     framing: Sequence[Trend]
-    """How often each framing is, and what it is used for; an entry a run and name."""
+    """How often each framing is, and what it is used for; an entry a run and score of the grader."""
+    framings: Mapping[str, str]
+    """Score of the grader → the framing, or the use, that it counts."""
     kinds: Sequence[Kind]
     """At the first and the last checkpoint of each run."""
     said: Sequence[Evidence]
@@ -155,7 +157,9 @@ class _Known:
         framed = None if framed is None or framed.is_number else framed
         if not asked and framed is None:
             return None
-        actions = actions or sorted(ACTIONS.intersection(self.study.outcomes))
+        actions = [self._yes_or_no(name) for name in actions] or [
+            name for name in sorted(ACTIONS.intersection(self.study.outcomes)) if self._is_yes_or_no(name)
+        ]
         both = {WIDER, NARROWER} <= set(asked)
         return Thoughts(
             thoughts=asked,
@@ -165,9 +169,18 @@ class _Known:
             overlaps=self._overlaps() if both else (),
             disagreements=self._disagreements() if both else {},
             framing=[trend for name in scores_of(framed) for trend in self.trends(name)] if framed else (),
+            framings=_framings(framed) if framed else {},
             kinds=self._kinds(framed, actions) if framed else (),
             said=self._said(asked, actions),
         )
+
+    def _is_yes_or_no(self, name: str) -> bool:
+        return bool(self.values(name).frame["value"].drop_nulls().is_in([0.0, 1.0]).all())
+
+    def _yes_or_no(self, name: str) -> str:
+        if not self._is_yes_or_no(name):
+            raise InputError(f"--action {name}: it is a number, and an action is taken or not. Name an outcome that is 0 or 1.")
+        return name
 
     def _beside(self, thought: str, action: str) -> list[Beside]:
         words = self.values("reasoning_words").frame.select("transcript_id", words="value")
@@ -201,11 +214,12 @@ class _Known:
     def _kinds(self, framed: Grader, actions: Sequence[str]) -> list[Kind]:
         """Of several actions the first stands beside the framings."""
         scores = scores_of(framed)
-        labels = dict(zip(scores, (answer.label for answer in framed.answers), strict=False))
+        labels = dict(islice(_framings(framed).items(), len(framed.answers)))
         frame = self.values(next(iter(scores))).frame.drop("value", "missing_reason")
         columns = {**{name: name for name in labels}, "permits": f"{FRAMING}.permits", **({"acts": actions[0]} if actions else {})}
+        frame = frame.with_columns(permits=pl.lit(None, pl.Float64)) if columns["permits"] not in scores else frame
         for column, name in columns.items():
-            if name in scores or column == "acts":
+            if column not in frame.columns:
                 values = self.values(name).frame.select("transcript_id", pl.col("value").alias(column))
                 frame = frame.join(values, on="transcript_id", how="left")
         kind = pl.coalesce(pl.when(pl.col(name) == 1).then(pl.lit(label)) for name, label in labels.items())
@@ -229,8 +243,9 @@ class _Known:
 
     def card(self, grader: Grader, outcome: str) -> Card:
         judgments, labels, scores = self.judgments(grader.name), self.study.labels(grader.name), scores_of(grader)
-        main, first = scores.get(grader.name), next(iter(scores))
-        frame = self.values(first).frame
+        main = scores.get(grader.name)
+        name = main.name if main else next(iter(scores))
+        frame = self.values(name).frame
         truth = self.values(outcome).frame.select("transcript_id", truth="value") if outcome else None
         named = {True: "labelled yes", False: "labelled no"} if labels.height else {True: f"{outcome} is yes", False: f"{outcome} is no"}
         known, against, missed, wrongly = None, None, [], []
@@ -247,9 +262,9 @@ class _Known:
             raters=raters_of(judgments),
             traces=frame.height,
             missing=counted(frame["missing_reason"]),
-            other_wordings=self.study.judgments.frame(grader.name).height - judgments.height,
-            rates=[self._rates(main, known, truth, run) for run in _runs(frame)] if main else (),
-            trusted=self.study.agree(first, seed=self.seed),
+            other_wordings=self.study.judgments.in_other_words(grader),
+            rates=self._rates(grader, main, labels, truth) if main else (),
+            trusted=self.study.agree(name, seed=self.seed),
             calibrations=self._calibrations([grader.name] if main else [*islice(scores, len(grader.answers))]),
             annotators=labels["annotator"].unique().sort().to_list(),
             outcome=outcome,
@@ -264,19 +279,30 @@ class _Known:
         except NotEnough:
             return {}  # nobody has labelled any
 
-    def _rates(self, score: Score, known: pl.DataFrame | None, truth: pl.DataFrame | None, run: str) -> Rates:
-        """The rates of one run; where the truth is known, of the traces of which it is."""
+    def _rates(self, grader: Grader, main: Score, labels: pl.DataFrame, truth: pl.DataFrame | None) -> list[Rates]:
+        """The rates of each run; where the truth is known, of the traces of which it is. A scale with a bound has its share there."""
+        at_most = next((f"{grader.name}.{read.name}" for read in grader.reads if read.how == "at most"), main.name)
+        score = scores_of(grader)[at_most if truth is None else main.name]
         values = self.values(score.name)
-        frame = (values.frame if known is None else known.rename({"truth": "label"})).filter(pl.col("run") == run)
-        frame = frame if truth is None else frame.join(truth, on="transcript_id")
-        judged = values._replace(frame=frame).trend(run, seed=self.seed)
-        if known is not None:
-            judged = corrected(judged, frame.with_columns(truth="label"), values.ends, seed=self.seed)
-        told = None
-        if truth is not None:
-            so = frame.with_columns(value="truth", missing_reason=pl.lit("not recorded"))
-            told = values._replace(measure=score.name, frame=so, ends=None).trend(run, seed=self.seed)
-        return Rates(judged=judged.told(), truth=told)
+        told = []
+        for run in _runs(values.frame):
+            frame = values.frame.filter(pl.col("run") == run)
+            frame = frame if truth is None else frame.join(truth.rename({"truth": "so"}), on="transcript_id")
+            judged = values._replace(frame=frame).trend(run, seed=self.seed)
+            if labels.height:
+                judged = corrected(judged, with_labels(frame, grader, score, labels), values.ends, seed=self.seed)
+            known = None
+            if truth is not None:
+                so = frame.with_columns(value="so", missing_reason=pl.lit("not recorded"))
+                known = values._replace(frame=so, ends=None).trend(run, seed=self.seed)
+            told.append(Rates(judged=judged.told(), truth=known))
+        return told
+
+
+def _framings(framed: Grader) -> dict[str, str]:
+    labels = [answer.label for answer in framed.answers]
+    uses = [f"used: {level}" for detail in framed.details for level in detail.levels]
+    return dict(zip(scores_of(framed), [*labels, *uses], strict=False))
 
 
 def _runs(frame: pl.DataFrame) -> list[str]:

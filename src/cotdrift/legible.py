@@ -141,7 +141,8 @@ def deciles(windows: pl.DataFrame, *, worse: str, ends: tuple[float, float], see
 def profile(windows: pl.DataFrame) -> tuple[list[Part], list[Snap]]:
     """Windows by their place in the trace, and the last against those before it, early in a run and late.
 
-    `windows` has run, when, environment, prompt_id, transcript_id, start, end and value. Traces with one window have no profile.
+    `windows` has run, when, environment, prompt_id, transcript_id, start, end and value. Traces with one window have no profile, nor has
+    a half of a run of which most judgments are missing.
     """
     trace = pl.col("transcript_id")
     placed = windows.with_columns(
@@ -149,7 +150,8 @@ def profile(windows: pl.DataFrame) -> tuple[list[Part], list[Snap]]:
         is_last=pl.col("start") == pl.col("start").max().over(trace),
         at=(pl.col("start") + pl.col("end")) / 2 / pl.col("end").max().over(trace),
     )
-    several = placed.filter((pl.col("windows") > 1) & pl.col("value").is_not_null())
+    enough = pl.col("value").is_not_null().mean().over("run", "when") > 0.5
+    several = placed.filter(pl.col("windows") > 1).filter(enough & pl.col("value").is_not_null())
     if not several.height:
         return [], []
     place = pl.when("is_last").then(PARTS).otherwise((pl.col("at") * PARTS).floor().clip(0, PARTS - 1))

@@ -51,7 +51,7 @@ def what_changed(
     gaming: Gaming | None = None,
     pairs: Sequence[Beside] = (),
 ) -> tuple[Change, ...]:
-    """The sentences a report opens with: of each run how much it games, what is dissociated, its surface and worst environment, its words."""
+    """The sentences a report opens with: of each run its gaming, what is dissociated, its surface and worst environment, its words."""
     trends, curves = list(trends), {(trend.run, trend.measure): trend for trend in term_trends}
     runs = list(dict.fromkeys([trend.run for trend in trends] + [str(row["run"]) for rows in terms.values() for row in rows]))
     gamed = {trend.run: _games(trend, gaming.of(trend.run)) for trend in gaming.trends} if gaming else {}
@@ -370,7 +370,7 @@ def _thought(pair: Beside) -> str:
     if pair.verdict == "not up":
         return f"{thought} is not clearly more, {signed_points(rise)} {since}; in the same traces {moved}."
     said = f"{thought} rises, {signed_points(rise)} {since}"
-    alike = f" In traces of like length it changes by {signed_points(pair.matched.matched)}." if pair.matched else ""
+    alike = f" In traces of like length {thought} changes by {signed_points(pair.matched.matched)}." if pair.matched else ""
     fall = f"a fall of {number(100 * (pair.expected or 0.0))} points"
     if pair.verdict == "dissociated":
         return (

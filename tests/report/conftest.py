@@ -49,7 +49,7 @@ def findings() -> Findings:
     return drifted()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_findings() -> Any:
     """Make findings with a title, terms, or texts of one's own."""
     return drifted

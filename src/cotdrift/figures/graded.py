@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import altair as alt
 
     from cotdrift.awareness import Beside, Overlap
-    from cotdrift.card import Card
+    from cotdrift.card import Card, Rates
     from cotdrift.legible import Legible
     from cotdrift.trend import Trend
 
@@ -104,7 +104,7 @@ def rate_rows(card: Card) -> Rows:
             truth = truths.get(point.step)
             rows.append(
                 {
-                    "panel": rates_panel(card, rates.judged.run),
+                    "panel": rates_panel(rates),
                     "run": rates.judged.run,
                     "step": point.step,
                     "judged": _times(scale, point.value),
@@ -127,9 +127,9 @@ def rate_rows(card: Card) -> Rows:
     return rows
 
 
-def rates_panel(card: Card, run: str) -> str:
+def rates_panel(rates: Rates) -> str:
     """What the panel of a grader and run is called."""
-    return f"{card.grader.name}, {run}" if len(card.rates) > 1 else card.grader.name
+    return f"{rates.judged.measure}, {rates.judged.run}"
 
 
 def profile_rows(legible: Legible) -> Rows:
@@ -154,6 +154,7 @@ def profile_rows(legible: Legible) -> Rows:
 def overlap_rows(overlaps: Sequence[Overlap], first: str, second: str) -> Rows:
     """A row a checkpoint and kind of overlap: the traces that have either thought, and their share of all that were judged for both."""
     rows = []
+    first, second = first.replace("_", " "), second.replace("_", " ")
     for at in overlaps:
         judged = at.both + at.only_first + at.only_second + at.neither
         for kind, count in ((BOTH, at.both), (f"only {first}", at.only_first), (f"only {second}", at.only_second)):

@@ -6,19 +6,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from cotdrift.contrast import bounds
 from cotdrift.figures import graded as drawn
 from cotdrift.findings import Findings
+from cotdrift.page import shown
 from cotdrift.sentences import interval, number, per_cent, share, signed_points
 
 if TYPE_CHECKING:
     from cotdrift.agreement import Agreement
-    from cotdrift.awareness import Beside
+    from cotdrift.awareness import Beside, Kind, Table
     from cotdrift.calibration import Calibration
-    from cotdrift.card import Card
+    from cotdrift.card import Card, Rater, Rates
     from cotdrift.estimate import Estimate
     from cotdrift.evidence import Evidence
     from cotdrift.find_graded import Judged, Thoughts
-    from cotdrift.legible import Legible
+    from cotdrift.legible import Decile, Legible
     from cotdrift.trace import Trace
     from cotdrift.trend import Point, Trend
 
@@ -40,7 +42,7 @@ def rows(judged: Judged) -> Rows:
             *(row for pair in (thoughts.pairs if thoughts else ()) for row in drawn.beside_rows(pair, names[pair.thought, pair.action])),
         ],
         "overlap": drawn.overlap_rows(thoughts.overlaps, FIRST, SECOND) if thoughts else [],
-        "framing": drawn.curve_rows(thoughts.framing) if thoughts else [],
+        "framing": drawn.curve_rows(thoughts.framing, panels=thoughts.framings) if thoughts else [],
         "rates": [row for card in judged.cards for row in drawn.rate_rows(card)],
     }
     return {name: listed for name, listed in found.items() if listed}
@@ -62,8 +64,10 @@ def section(findings: Findings) -> dict[str, Any] | None:
     if judged is None:
         return None
     traces = {trace.transcript_id: trace for trace in findings.traces}
+    legibility = [_legible(one, traces) for one in judged.legibility]
     return {
-        "legibility": [_legible(one, traces) for one in judged.legibility],
+        "legibility": legibility,
+        "legibility_warnings": shown.shared_warnings([panel for one in legibility for panel in one["panels"]]),
         "thoughts": _thoughts(findings, judged.thoughts, traces) if judged.thoughts else None,
         "cards": [_card(card, traces) for card in judged.cards],
     }
@@ -104,7 +108,7 @@ def _legible(one: Legible, traces: Mapping[str, Trace]) -> dict[str, Any]:
     }
 
 
-def _decile(at: Any) -> str:
+def _decile(at: Decile) -> str:
     if at.value is None:
         return f"{number(at.bound_low)} to {number(at.bound_high)}"
     return f"{at.value:g}{_span(at.low, at.high)}"
@@ -166,38 +170,41 @@ def _thoughts(findings: Findings, thoughts: Thoughts, traces: Mapping[str, Trace
     pairs = []
     for key, panels in names.items():
         same = [pair for pair in thoughts.pairs if (pair.thought, pair.action) == key]
+        of_thought = curves([pair.awareness for pair in same], {key[0]: panels[0]})
+        of_action = curves([pair.acts for pair in same], {key[1]: panels[1]})
         at_length = _at_length(same, panels[2])
+        if not at_length["runs"]:
+            of_thought[0]["warnings"] += at_length["warnings"]
         pairs.append(
             {
-                "panels": [
-                    *curves([pair.awareness for pair in same], {key[0]: panels[0]}),
-                    *curves([pair.acts for pair in same], {key[1]: panels[1]}),
-                    *at_length,
-                ],
+                "panels": [*of_thought, *of_action, *([at_length] if at_length["runs"] else [])],
                 "thought": key[0],
                 "action": key[1],
                 "tables": [_table(table) for pair in same for table in pair.tables],
             }
         )
+    alone, framing = curves(thoughts.alone), curves(thoughts.framing, thoughts.framings)
     said: dict[str, list[Any]] = {}
     for change in findings.thought:
         said.setdefault(change.run, []).append(change)
     return {
         "thoughts": thoughts.thoughts,
         "actions": thoughts.actions,
-        "alone": curves(thoughts.alone),
+        "alone": alone,
         "pairs": pairs,
         "said": list(said.items()),
         "overlaps": _overlaps(thoughts),
         "overlap_runs": list(dict.fromkeys(at.run for at in thoughts.overlaps)),
         "disagreements": [(what, passages(found, traces)) for what, found in thoughts.disagreements.items()],
-        "framing": curves(thoughts.framing, {}),
+        "framing": framing,
+        "warnings": shown.shared_warnings([panel for pair in pairs for panel in pair["panels"]] + alone),
+        "framing_warnings": shown.shared_warnings(framing),
         "kinds": [_kind(kind) for kind in thoughts.kinds if kind.share.value],
         "read": passages(thoughts.said, traces),
     }
 
 
-def _at_length(pairs: Sequence[Beside], panel: str) -> list[dict[str, Any]]:
+def _at_length(pairs: Sequence[Beside], panel: str) -> dict[str, Any]:
     told = [
         {
             "run": pair.run,
@@ -209,14 +216,14 @@ def _at_length(pairs: Sequence[Beside], panel: str) -> list[dict[str, Any]]:
         for pair in pairs
         if pair.matched
     ]
-    lost = [pair.run for pair in pairs if pair.matched is None]
+    lost = [pair.run for pair in pairs if pair.matched is None and pair.awareness.contrast is not None]
     warnings = [f"{run}: no length of reasoning is common to all checkpoints, so rates at like length cannot be had." for run in lost]
     warnings += [
         f"{pair.run}: {per_cent(pair.matched.share)} of traces have a length that every checkpoint has; the matched rates rest on those."
         for pair in pairs
         if pair.matched and pair.matched.share < 0.8
     ]
-    return [{"measure": panel, "unit": "share of traces", "runs": told, "warnings": warnings}] if told or warnings else []
+    return {"measure": panel, "unit": "share of traces", "runs": told, "warnings": warnings}
 
 
 def _is_clear(low: float | None, high: float | None) -> bool:
@@ -227,14 +234,16 @@ def _rate(estimate: Estimate) -> str:
     return "none" if estimate.value is None else per_cent(estimate.value)
 
 
-def _table(table: Any) -> dict[str, Any]:
+def _table(table: Table) -> dict[str, Any]:
+    too_few = table.missing > table.aware.traces + table.unaware.traces
+    difference = signed_points(table.difference) if table.difference else "cannot be told: one row is empty"
     return {
         "run": table.run,
         "step": table.step,
-        "aware": (table.aware_acts, table.aware_refrains, share(table.aware)),
-        "unaware": (table.unaware_acts, table.unaware_refrains, share(table.unaware)),
+        "aware": (table.aware_acts, table.aware_refrains, "" if too_few else share(table.aware)),
+        "unaware": (table.unaware_acts, table.unaware_refrains, "" if too_few else share(table.unaware)),
         "missing": table.missing,
-        "difference": signed_points(table.difference) if table.difference else "cannot be told: one row is empty",
+        "difference": "not told: more than half is not known" if too_few else difference,
     }
 
 
@@ -250,9 +259,16 @@ def _overlaps(thoughts: Thoughts) -> list[dict[str, Any]]:
     return told
 
 
-def _kind(kind: Any) -> dict[str, Any]:
-    acts = "" if kind.acts is None else share(kind.acts)
-    return {"run": kind.run, "step": kind.step, "kind": kind.kind, "share": share(kind.share), "permits": share(kind.permits), "acts": acts}
+def _kind(kind: Kind) -> dict[str, Any]:
+    acts = "" if kind.acts is None else _bounded(kind.acts)
+    permits = _bounded(kind.permits)
+    return {"run": kind.run, "step": kind.step, "kind": kind.kind, "share": _bounded(kind.share), "permits": permits, "acts": acts}
+
+
+def _bounded(estimate: Estimate) -> str:
+    """A share, or where more than half is missing what it could be."""
+    span = bounds(estimate) if estimate.missing > estimate.traces else None
+    return f"{per_cent(span[0])} to {per_cent(span[1])}" if span else share(estimate)
 
 
 def passages(found: Iterable[Evidence], traces: Mapping[str, Trace]) -> list[dict[str, Any]]:
@@ -269,8 +285,8 @@ def passages(found: Iterable[Evidence], traces: Mapping[str, Trace]) -> list[dic
 def hits(judged: Judged | None, traces: Iterable[Trace]) -> dict[str, str]:
     """What must stay in sight where a trace is cut."""
     known = {trace.transcript_id: trace for trace in traces}
-    shown = [passage for passage in (judged.passages if judged else ()) if passage.transcript_id in known]
-    return {passage.transcript_id: _hit(passage, known[passage.transcript_id]) for passage in shown}
+    carried = [passage for passage in (judged.passages if judged else ()) if passage.transcript_id in known]
+    return {passage.transcript_id: _hit(passage, known[passage.transcript_id]) for passage in carried}
 
 
 def _hit(passage: Evidence, trace: Trace) -> str:
@@ -318,7 +334,8 @@ def _card(card: Card, traces: Mapping[str, Trace]) -> dict[str, Any]:
         "raters": [_rater(card, rater) for rater in card.raters],
         "lacking": card.lacking_sentence if card.missing else "",
         "other_wordings": card.other_wordings,
-        "rates": [_rates(card, rates.judged, rates.truth) for rates in card.rates],
+        "rates": [_rates(rates) for rates in card.rates],
+        "rate": card.rates[0].judged.measure if card.rates else "",
         "has_corrected": any(point.corrected is not None for rates in card.rates for point in rates.judged.points),
         "has_truth": any(rates.truth for rates in card.rates),
         "warnings": list(dict.fromkeys(warning for rates in card.rates for warning in rates.judged.warnings)),
@@ -329,7 +346,7 @@ def _card(card: Card, traces: Mapping[str, Trace]) -> dict[str, Any]:
     }
 
 
-def _rater(card: Card, rater: Any) -> dict[str, Any]:
+def _rater(card: Card, rater: Rater) -> dict[str, Any]:
     itself = card.trusted.itself.get(f"{rater.judge} ({rater.settings})" if rater.settings else rater.judge)
     return {
         "judge": rater.judge,
@@ -375,8 +392,9 @@ def _decimal(estimate: Estimate) -> str:
     return f"{estimate.value:.2f}{bounds}"
 
 
-def _rates(card: Card, judged: Trend, truth: Trend | None) -> dict[str, Any]:
+def _rates(rates: Rates) -> dict[str, Any]:
     """What stands above the rates of one run: the last checkpoint, as judged, corrected and true."""
+    judged, truth = rates.judged, rates.truth
     last, is_share = judged.points[-1], judged.unit.startswith("share")
     told = per_cent if is_share else number
     scale = 100 if is_share else 1
@@ -390,4 +408,4 @@ def _rates(card: Card, judged: Trend, truth: Trend | None) -> dict[str, Any]:
         parts.append(f"corrected {around(last.corrected, last.corrected_low, last.corrected_high)}")
     if truth and truth.points and truth.points[-1].value is not None:
         parts.append(f"true {told(truth.points[-1].value)}")
-    return {"panel": drawn.rates_panel(card, judged.run), "run": judged.run, "step": last.step, "told": "; ".join(parts)}
+    return {"panel": drawn.rates_panel(rates), "run": judged.run, "step": last.step, "told": "; ".join(parts)}
