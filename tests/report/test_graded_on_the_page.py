@@ -97,7 +97,7 @@ def test_every_figure_has_its_rows_and_its_panels(text: str) -> None:
 def test_a_judge_that_refuses_nine_times_in_ten_gets_bounds_and_reasons_and_no_mean(text: str, judged: Judged) -> None:
     (card,) = (card for card in judged.cards if card.grader.name == "reward_reasoning")
     assert card.missing == {"refusal": 324}
-    rows = [row for row in rows_of(text, "rates") if row["panel"].startswith("reward_reasoning")]
+    rows = [row for row in rows_of(text, "rates") if row["panel"].startswith("reward reasoning")]
     assert len(rows) == 6
     for row in rows:
         assert row["judged"] is None and row["judged_low"] is None
@@ -164,7 +164,7 @@ def test_the_rate_as_judged_as_corrected_and_as_it_is_stand_in_one_figure(judged
     found = find_judged(study, truths={"metagaming": "thinks"})
     assert found is not None
     text = page(with_judgments(make_findings, found, study))
-    rows = [row for row in rows_of(text, "rates") if row["panel"] == "metagaming, toy"]
+    rows = [row for row in rows_of(text, "rates") if row["panel"] == "metagaming (% of traces), toy"]
     for row in rows:
         assert row["judged"] > row["true"]
         assert row["corrected_low"] <= row["true"] <= row["corrected_high"]

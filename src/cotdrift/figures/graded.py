@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cotdrift.figures.look import INK, NUMBERS, PAPER, QUIET, in_panels, legend_above, run_colours, steps_across
+from cotdrift.figures.look import INK, NUMBERS, PAPER, PER_CENT, QUIET, in_panels, legend_above, run_colours, steps_across
 from cotdrift.legible import PARTS
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ def curve_rows(trends: Iterable[Trend], *, panels: Mapping[str, str] | None = No
     named = panels or {}
     return [
         _curve(
-            named.get(trend.measure, trend.measure),
+            named.get(trend.measure, trend.measure.replace("_", " ")),
             trend.run,
             point,
-            scale=_scale(trend),
+            unit=trend.unit,
             bounds=(point.bound_low, point.bound_high),
             traces=point.traces,
             missing=point.missing,
@@ -45,7 +45,8 @@ def curve_rows(trends: Iterable[Trend], *, panels: Mapping[str, str] | None = No
 def decile_rows(legible: Legible, panel: str) -> Rows:
     """The same of the worst tenth of passages."""
     return [
-        _curve(panel, at.run, at, bounds=(at.bound_low, at.bound_high), traces=at.passages, missing=at.missing) for at in legible.deciles
+        _curve(panel, at.run, at, unit=legible.unit, bounds=(at.bound_low, at.bound_high), traces=at.passages, missing=at.missing)
+        for at in legible.deciles
     ]
 
 
@@ -54,8 +55,13 @@ def beside_rows(pair: Beside, panels: tuple[str, str, str]) -> Rows:
     thought, action, alike = panels
     rows = [*curve_rows([pair.awareness], panels={pair.thought: thought}), *curve_rows([pair.acts], panels={pair.action: action})]
     matched = pair.matched.points if pair.matched else ()
-    made = partial(_curve, alike, pair.run, scale=100)
+    made = partial(_curve, alike, pair.run, unit=pair.awareness.unit)
     return [*rows, *(made(at, of=at.matched, as_it_is=at.crude.value, traces=at.matched.traces) for at in matched)]
+
+
+def in_per_cent(unit: str) -> str:
+    """A unit as figures have it: shares are told in per cent."""
+    return unit.replace("share", "%", 1) if unit.startswith("share") else unit
 
 
 def _curve(
@@ -63,8 +69,8 @@ def _curve(
     run: str,
     at: Any,
     *,
+    unit: str,
     of: Any = None,
-    scale: float = 1.0,
     bounds: tuple[float | None, float | None] = (None, None),
     as_it_is: float | None = None,
     traces: int,
@@ -72,7 +78,7 @@ def _curve(
     why: str = "",
 ) -> dict[str, Any]:
     """A row of a curve; `of` has its value and interval, if `at`, which has its step and prompts, does not."""
-    seen = of or at
+    seen, scale = of or at, _scale(unit)
     numbers = {
         "value": seen.value,
         "low": seen.low,
@@ -84,6 +90,7 @@ def _curve(
     scaled = {name: _times(scale, number) for name, number in numbers.items()}
     return {
         "panel": panel,
+        "unit": in_per_cent(unit),
         "run": run,
         "step": at.step,
         **scaled,
@@ -98,13 +105,14 @@ def rate_rows(card: Card) -> Rows:
     """A row a checkpoint and run: what the judges say, its bounds, what is left of it once corrected, and the truth."""
     rows = []
     for rates in card.rates:
-        scale = _scale(rates.judged)
+        scale = _scale(rates.judged.unit)
         truths = {point.step: point for point in rates.truth.points} if rates.truth else {}
         for point in rates.judged.points:
             truth = truths.get(point.step)
             rows.append(
                 {
                     "panel": rates_panel(rates),
+                    "unit": in_per_cent(rates.judged.unit),
                     "run": rates.judged.run,
                     "step": point.step,
                     "judged": _times(scale, point.value),
@@ -129,14 +137,14 @@ def rate_rows(card: Card) -> Rows:
 
 def rates_panel(rates: Rates) -> str:
     """What the panel of a grader and run is called."""
-    return f"{rates.judged.measure}, {rates.judged.run}"
+    return f"{rates.judged.measure.replace('_', ' ')} ({in_per_cent(rates.judged.unit)}), {rates.judged.run}"
 
 
 def profile_rows(legible: Legible) -> Rows:
     """A row a run, half of it, and part of the trace."""
     return [
         {
-            "panel": f"{legible.grader}, {part.run}",
+            "panel": profile_panel(legible, part.run),
             "run": part.run,
             "when": part.when,
             "part": "last window" if part.place == PARTS else f"{100 * part.place // PARTS}%",
@@ -149,6 +157,11 @@ def profile_rows(legible: Legible) -> Rows:
         }
         for part in legible.profile
     ]
+
+
+def profile_panel(legible: Legible, run: str) -> str:
+    """What the panel of a grader and run is called."""
+    return f"{legible.grader.replace('_', ' ')}, {run}"
 
 
 def overlap_rows(overlaps: Sequence[Overlap], first: str, second: str) -> Rows:
@@ -166,11 +179,12 @@ def overlap_rows(overlaps: Sequence[Overlap], first: str, second: str) -> Rows:
 def curves(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetChart:
     """One line a run in each panel; a pale bar says what missing judgments leave open, a dashed line what the value is as it is."""
     step, colour = steps_across(), run_colours(runs)
+    said = PER_CENT if all(row["unit"].startswith("%") for row in rows) else NUMBERS
     return in_panels(
         [
-            _bounds(colour),
-            *_line("value", "low", "high", colour, band=0.16),
-            _valid("as_it_is").mark_line(strokeWidth=1.3, strokeDash=[4, 3]).encode(step, _up("as_it_is"), colour),
+            _bounds(colour, said),
+            *_line("value", "low", "high", colour, said, band=0.16),
+            _valid("as_it_is").mark_line(strokeWidth=1.3, strokeDash=[4, 3]).encode(step, _up("as_it_is", said), colour),
         ],
         rows,
         height=140,
@@ -186,9 +200,9 @@ def rates(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetCh
     judged = _valid("judged").mark_line(strokeWidth=1.6, strokeDash=[5, 3])
     return in_panels(
         [
-            _bounds(colour),
+            _bounds(colour, NUMBERS),
             _band("judged_low", "judged_high", colour, opacity=0.08),
-            *_line("corrected", "corrected_low", "corrected_high", colour, band=0.2),
+            *_line("corrected", "corrected_low", "corrected_high", colour, NUMBERS, band=0.2),
             judged.encode(step, _up("judged"), colour),
             _valid("judged").mark_circle(size=14, opacity=1).encode(step, _up("judged"), colour, tooltip=_about("judged", "missing")),
             dotted.encode(step, _up("true"), color=ink),
@@ -226,7 +240,7 @@ def overlap(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.Facet
 
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     x = alt.X("step:O", title=None, axis=alt.Axis(labelAngle=0, labelOverlap=True, labelExpr=NUMBERS), scale=alt.Scale(paddingInner=0.35))
-    up = alt.Y("share:Q", title=None, stack=True, axis=_axis())
+    up = alt.Y("share:Q", title=None, stack=True, axis=alt.Axis(tickCount=4, labelExpr=PER_CENT))
     strength = alt.FillOpacity("kind:N", scale=alt.Scale(domain=kinds, range=[1, 0.35, 1]), legend=legend_above())
     order = alt.Order("kind:N", sort="ascending")
     about = [alt.Tooltip("kind:N"), *_about("share", "traces", "judged")]
@@ -248,25 +262,19 @@ def _valid(field: str) -> Any:
     return alt.Chart().transform_filter(f"isValid(datum['{field}'])")
 
 
-def _up(field: str, *, zero: bool = True) -> alt.Y:
+def _up(field: str, said: str = NUMBERS, *, zero: bool = True) -> alt.Y:
     import altair as alt  # half a second to import
 
-    return alt.Y(f"{field}:Q", title=None, axis=_axis(), scale=alt.Scale(zero=zero, nice=True))
+    return alt.Y(f"{field}:Q", title=None, axis=alt.Axis(tickCount=4, labelExpr=said), scale=alt.Scale(zero=zero, nice=True))
 
 
-def _axis() -> alt.Axis:
-    import altair as alt  # half a second to import
-
-    return alt.Axis(tickCount=4, labelExpr=NUMBERS)
-
-
-def _bounds(colour: Any) -> Any:
+def _bounds(colour: Any, said: str) -> Any:
     """What the missing leave open, at each checkpoint."""
     import altair as alt  # half a second to import
 
     rule = _valid("bound_low").transform_filter("datum.missing > 0").mark_rule(strokeWidth=7, opacity=0.17)
     about = _about("bound_low", "bound_high", "missing", "why")
-    return rule.encode(steps_across(), _up("bound_low"), alt.Y2("bound_high:Q"), colour, tooltip=about)
+    return rule.encode(steps_across(), _up("bound_low", said), alt.Y2("bound_high:Q"), colour, tooltip=about)
 
 
 def _band(low: str, high: str, colour: Any, *, opacity: float) -> Any:
@@ -275,8 +283,8 @@ def _band(low: str, high: str, colour: Any, *, opacity: float) -> Any:
     return _valid(low).mark_area(opacity=opacity, line=False).encode(steps_across(), _up(low), alt.Y2(f"{high}:Q"), colour)
 
 
-def _line(value: str, low: str, high: str, colour: Any, *, band: float) -> list[Any]:
-    step, up = steps_across(), _up(value)
+def _line(value: str, low: str, high: str, colour: Any, said: str, *, band: float) -> list[Any]:
+    step, up = steps_across(), _up(value, said)
     about = _about(value, low, high, "traces", "missing")
     return [
         _band(low, high, colour, opacity=band),
@@ -291,8 +299,8 @@ def _about(*fields: str) -> list[alt.Tooltip]:
     return [alt.Tooltip("run:N"), alt.Tooltip("step:Q"), *(alt.Tooltip(f"{name}:{'N' if name == 'why' else 'Q'}") for name in fields)]
 
 
-def _scale(trend: Trend) -> float:
-    return 100.0 if trend.unit.startswith("share") else 1.0
+def _scale(unit: str) -> float:
+    return 100.0 if unit.startswith("share") else 1.0
 
 
 def _why(reasons: Mapping[str, int]) -> str:

@@ -71,7 +71,7 @@ def run_colours(runs: Sequence[str]) -> alt.Color:
 
     names = list(dict.fromkeys(runs))
     colours = [RUNS[place % len(RUNS)] for place in range(len(names))]
-    key = alt.Legend(title=None, orient="top") if len(names) > 1 else None
+    key = alt.Legend(title=None, orient="top", symbolOpacity=1) if len(names) > 1 else None
     return alt.Color("run:N", scale=alt.Scale(domain=names, range=colours), legend=key)
 
 

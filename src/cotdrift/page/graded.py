@@ -79,11 +79,11 @@ def _legible_rows(one: Legible) -> list[dict[str, Any]]:
 
 
 def _share_panel(one: Legible, trend: Trend) -> str:
-    return f"{one.grader} at most {trend.measure.rpartition('_')[2]}"
+    return f"{one.grader.replace('_', ' ')} at most {trend.measure.rpartition('_')[2]}, {drawn.in_per_cent(trend.unit)}"
 
 
 def _decile_panel(one: Legible) -> str:
-    return f"{one.grader}, worst decile"
+    return f"{one.grader.replace('_', ' ')}, worst decile"
 
 
 def _legible(one: Legible, traces: Mapping[str, Trace]) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def _legible(one: Legible, traces: Mapping[str, Trace]) -> dict[str, Any]:
         "grader": one.grader,
         "unit": one.unit,
         "panels": [*panels, decile],
-        "profiles": list(dict.fromkeys(f"{one.grader}, {part.run}" for part in one.profile)),
+        "profiles": list(dict.fromkeys(drawn.profile_panel(one, part.run) for part in one.profile)),
         "snaps": snaps,
         "worst": passages(one.worst, traces),
     }
@@ -133,7 +133,7 @@ def curves(trends: Iterable[Trend], names: Mapping[str, str] | None = None) -> l
     panels: dict[str, dict[str, Any]] = {}
     for trend in trends:
         is_share = trend.unit.startswith("share")
-        name = (names or {}).get(trend.measure, trend.measure)
+        name = (names or {}).get(trend.measure, trend.measure.replace("_", " "))
         panel = panels.setdefault(name, {"measure": name, "unit": trend.unit, "runs": [], "warnings": []})
         seen = trend.contrast
         clear = seen is not None and seen.low is not None and seen.high is not None and not seen.low <= 0 <= seen.high
@@ -160,8 +160,9 @@ def _pair_names(thoughts: Thoughts) -> dict[tuple[str, str], tuple[str, str, str
     several = len(thoughts.actions) > 1
     found = {}
     for pair in thoughts.pairs:
-        thought = f"{pair.thought} (where {pair.action} is known)" if several else pair.thought
-        found[pair.thought, pair.action] = (thought, f"{pair.action} (where {pair.thought} is judged)", f"{thought}, at like length")
+        aware, act = pair.thought.replace("_", " "), pair.action.replace("_", " ")
+        thought = f"{aware} (where {act} is known)" if several else aware
+        found[pair.thought, pair.action] = (thought, f"{act} (where {aware} is judged)", f"{thought}, at like length")
     return found
 
 
