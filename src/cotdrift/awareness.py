@@ -227,7 +227,7 @@ def length_matched(frame: pl.DataFrame) -> LengthMatched | None:
     bins = np.searchsorted(edges, words, side="right")
     counts = np.zeros((len(steps), len(edges) + 1))
     np.add.at(counts, (step, bins), 1)
-    shared = (counts >= LEAST).all(axis=0)
+    shared: NDArray[np.bool_] = np.asarray((counts >= LEAST).all(axis=0))
     if not shared.any():
         return None
     mix = counts[:, shared] / counts[:, shared].sum(axis=1, keepdims=True)
@@ -257,7 +257,7 @@ def _standardised(value: Floats, bins: Ints, prompts: Ints, weights: Floats, n_p
     sizes = np.bincount(bins, minlength=len(weights))
     rates = np.divide(np.bincount(bins, value, minlength=len(weights)), sizes, out=np.zeros(len(weights)), where=sizes > 0)
     each = np.divide(weights, sizes, out=np.zeros(len(weights)), where=sizes > 0)
-    influence = np.bincount(prompts, each[bins] * (value - rates[bins]), minlength=n_prompts)
+    influence: Floats = np.bincount(prompts, each[bins] * (value - rates[bins]), minlength=n_prompts)
     many, rate = len(np.unique(prompts)), float(weights @ rates)
     as_is = mean(value, prompts, share=True)
     if as_is.low is None or not 0 < rate < 1:

@@ -248,7 +248,9 @@ class _Known:
         frame = self.values(name).frame
         truth = self.values(outcome).frame.select("transcript_id", truth="value") if outcome else None
         named = {True: "labelled yes", False: "labelled no"} if labels.height else {True: f"{outcome} is yes", False: f"{outcome} is no"}
-        known, against, missed, wrongly = None, None, [], []
+        known, against = None, None
+        missed: list[Evidence] = []
+        wrongly: list[Evidence] = []
         if main:
             known = with_labels(frame, grader, main, labels) if labels.height else None
             compared = frame.join(truth, on="transcript_id") if truth is not None else None

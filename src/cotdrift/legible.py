@@ -157,7 +157,7 @@ def profile(windows: pl.DataFrame) -> tuple[list[Part], list[Snap]]:
     place = pl.when("is_last").then(PARTS).otherwise((pl.col("at") * PARTS).floor().clip(0, PARTS - 1))
     several = several.with_columns(place=place.cast(pl.Int64))
     parts = [
-        Part(run=str(run), when=when, place=int(str(at)), estimate=mean(here["value"].to_numpy(), prompt_codes(here), share=False))  # type: ignore[arg-type]
+        Part(run=str(run), when=when, place=int(str(at)), estimate=mean(here["value"].to_numpy(), prompt_codes(here), share=False))
         for (run, when, at), here in several.sort("run", "when", "place").group_by("run", "when", "place", maintain_order=True)
     ]
     before, last = pl.col("value").filter(~pl.col("is_last")).mean(), pl.col("value").filter(pl.col("is_last")).first()
@@ -171,7 +171,7 @@ def profile(windows: pl.DataFrame) -> tuple[list[Part], list[Snap]]:
     snaps = [
         Snap(
             run=str(run),
-            when=when,  # type: ignore[arg-type]
+            when=when,
             estimate=mean(here["value"].to_numpy(), prompt_codes(here), share=False),
             one_window=counted.get((run, when), 0),
         )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cotdrift.estimate import Contrast, Estimate
     from cotdrift.event_study import Onset
     from cotdrift.gaming import AtStep, Effects, Gaming
-    from cotdrift.trend import Trend
+    from cotdrift.trend import LastAgainstFirst, Trend
 
 MOST_MEASURES = 3
 MOST_TERMS = 4
@@ -412,7 +412,7 @@ def points(contrast: Contrast) -> str:
     return f"{number(abs(100 * contrast.value))} percentage points{interval(*bounds)}"
 
 
-def signed_points(contrast: Contrast) -> str:
+def signed_points(contrast: Contrast | LastAgainstFirst) -> str:
     """The same with its sign, as it stands beside a figure."""
     bounds = "" if contrast.low is None or contrast.high is None else f" [{_minus(100 * contrast.low)}, {_minus(100 * contrast.high)}]"
     return f"{_minus(100 * contrast.value)} points{bounds}"

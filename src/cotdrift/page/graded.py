@@ -168,7 +168,7 @@ def _pair_names(thoughts: Thoughts) -> dict[tuple[str, str], tuple[str, str, str
 
 def _thoughts(findings: Findings, thoughts: Thoughts, traces: Mapping[str, Trace]) -> dict[str, Any]:
     names = _pair_names(thoughts)
-    pairs = []
+    pairs: list[dict[str, Any]] = []
     for key, panels in names.items():
         same = [pair for pair in thoughts.pairs if (pair.thought, pair.action) == key]
         of_thought = curves([pair.awareness for pair in same], {key[0]: panels[0]})
@@ -198,7 +198,7 @@ def _thoughts(findings: Findings, thoughts: Thoughts, traces: Mapping[str, Trace
         "overlap_runs": list(dict.fromkeys(at.run for at in thoughts.overlaps)),
         "disagreements": [(what, passages(found, traces)) for what, found in thoughts.disagreements.items()],
         "framing": framing,
-        "warnings": shown.shared_warnings([panel for pair in pairs for panel in pair["panels"]] + alone),
+        "warnings": shown.shared_warnings([*alone, *(panel for pair in pairs for panel in pair["panels"])]),
         "framing_warnings": shown.shared_warnings(framing),
         "kinds": [_kind(kind) for kind in thoughts.kinds if kind.share.value],
         "read": passages(thoughts.said, traces),
