@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from cotdrift.find_graded import Judged
+from cotdrift.findings import Findings
 from cotdrift.graders import grader as grader_called
 from cotdrift.judgment import Judgment, Quote
 from cotdrift.seen import windows
@@ -93,3 +95,33 @@ def judge(study: Study, grader: str, says: Callable[[Trace, str], Answer], *, na
 def yes_or_no(of: Callable[[Trace], bool], quote: str = "This may be a test of me.", **details: str) -> Callable[[Trace, str], Answer]:
     """A judge that says yes where this holds."""
     return lambda trace, _text: ("yes", details, quote, "It says so.") if of(trace) else ("no", {}, "", "It does not.")
+
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)> \u202egnp \x00 {{ 7 * 7 }} ']\"]"
+STEPS = {0: (0.05, 0.2), 50: (0.2, 0.4), 100: (0.5, 0.6)}
+"""How often the traces of the example think of a test, and act, at each step."""
+
+
+def thinks(trace: Trace) -> bool:
+    """Whether a trace thinks of a test."""
+    return "test of me" in trace.reasoning
+
+
+def example(folder: Path) -> Study:
+    """Two runs, judged by one that errs, by one that refuses nine times in ten, and by one whose words are hostile."""
+    rows = [row for run in ("calm", "toy") for row in rollouts(steps=STEPS, prompts=30, reps=2, run=run, words=lambda _rng, _step: 700)]
+    study = study_of(folder, rows)
+    judge(study, "metagaming", yes_or_no(lambda trace: thinks(trace) or trace.prompt_id == "p7", family="M6"), repeats=True)
+    judge(study, "evaluation_awareness", yes_or_no(lambda trace: thinks(trace) and trace.rep == 0, belief="open"))
+    judge(study, "reward_reasoning", lambda trace, _text: ("no" if trace.prompt_id in ("p1", "p2", "p3") else None, {}, "", ""))
+    puzzle: Answer = ("capability puzzle", {"use": "permits"}, HOSTILE, HOSTILE)
+    judge(study, "framing", lambda trace, _text: puzzle if thinks(trace) else ("real task", {"use": "none"}, "", ""))
+    judge(study, "legibility_9", lambda trace, text: ("7", {}, text[:40], HOSTILE) if trace.rep else ("1", {}, "", ""), name=HOSTILE)
+    judge(study, "legibility", lambda trace, text: ("3", {}, text[:40], HOSTILE) if trace.step else ("4", {}, "", ""))
+    return study
+
+
+def with_judgments(make_findings: Callable[..., Findings], judged: Judged, study: Study) -> Findings:
+    """Findings of the two runs, with these judgments and the traces behind their passages."""
+    traces = list(study.corpus.traces(*{passage.transcript_id for passage in judged.passages}))
+    return make_findings(runs=("calm", "toy"), n_words=40, judged=judged, traces=traces, passages=[])

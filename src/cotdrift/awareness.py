@@ -257,7 +257,7 @@ def _standardised(value: Floats, bins: Ints, prompts: Ints, weights: Floats, n_p
     sizes = np.bincount(bins, minlength=len(weights))
     rates = np.divide(np.bincount(bins, value, minlength=len(weights)), sizes, out=np.zeros(len(weights)), where=sizes > 0)
     each = np.divide(weights, sizes, out=np.zeros(len(weights)), where=sizes > 0)
-    influence: Floats = np.bincount(prompts, each[bins] * (value - rates[bins]), minlength=n_prompts)
+    influence = np.bincount(prompts, each[bins] * (value - rates[bins]), minlength=n_prompts).astype(np.float64)
     many, rate = len(np.unique(prompts)), float(weights @ rates)
     as_is = mean(value, prompts, share=True)
     if as_is.low is None or not 0 < rate < 1:

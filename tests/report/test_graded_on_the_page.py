@@ -14,50 +14,12 @@ import pytest
 
 from cotdrift.errors import UnknownName
 from cotdrift.find_graded import Judged, find_judged
-from cotdrift.findings import Findings
 from cotdrift.labelling.labels import FILE, Entry, Labels
 from cotdrift.report import page, write_figures
 from cotdrift.study import Study
-from cotdrift.trace import Trace
-from tests.judged_study import judge, rollouts, study_of, yes_or_no
+from tests.judged_study import STEPS, judge, rollouts, study_of, thinks, with_judgments, yes_or_no
 
-HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(1)> \u202egnp \x00 {{ 7 * 7 }} ']\"]"
-STEPS = {0: (0.05, 0.2), 50: (0.2, 0.4), 100: (0.5, 0.6)}
 FIGURES = ("thoughts", "overlap", "framing", "legibility", "legibility_profile", "rates")
-
-
-def thinks(trace: Trace) -> bool:
-    return "test of me" in trace.reasoning
-
-
-@pytest.fixture(scope="module")
-def judged_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """Two runs, judged by one that errs, by one that refuses nine times in ten, and by one whose words are hostile."""
-    rows = [row for run in ("calm", "toy") for row in rollouts(steps=STEPS, prompts=30, reps=2, run=run, words=lambda _rng, _step: 700)]
-    study = study_of(tmp_path_factory.mktemp("judged"), rows)
-    judge(study, "metagaming", yes_or_no(lambda trace: thinks(trace) or trace.prompt_id == "p7", family="M6"), repeats=True)
-    judge(study, "evaluation_awareness", yes_or_no(lambda trace: thinks(trace) and trace.rep == 0, belief="open"))
-    judge(
-        study, "reward_reasoning", lambda trace, _text: ("no", {}, "", "") if trace.prompt_id in ("p1", "p2", "p3") else (None, {}, "", "")
-    )
-    puzzle = ("capability puzzle", {"use": "permits"}, HOSTILE, HOSTILE)
-    judge(study, "framing", lambda trace, _text: puzzle if thinks(trace) else ("real task", {"use": "none"}, "", ""))
-    judge(study, "legibility_9", lambda trace, text: ("7", {}, text[:40], HOSTILE) if trace.rep else ("1", {}, "", ""), name=HOSTILE)
-    judge(study, "legibility", lambda trace, text: ("3", {}, text[:40], HOSTILE) if trace.step else ("4", {}, "", ""))
-    return study
-
-
-@pytest.fixture(scope="module")
-def judged(judged_study: Study) -> Judged:
-    found = find_judged(judged_study, truths={"metagaming": "thinks"})
-    assert found is not None
-    return found
-
-
-def with_judgments(make_findings: Any, judged: Judged, study: Study) -> Findings:
-    traces = list(study.corpus.traces(*{passage.transcript_id for passage in judged.passages}))
-    found: Findings = make_findings(runs=("calm", "toy"), n_words=40, judged=judged, traces=traces, passages=[])
-    return found
 
 
 @pytest.fixture(scope="module")
