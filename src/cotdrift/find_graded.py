@@ -76,7 +76,7 @@ class Judged(Struct, frozen=True, kw_only=True):
     def trends(self) -> list[Trend]:
         """Of each grader the trends whose missing values a report counts."""
         framing = self.thoughts.framing if self.thoughts else ()
-        one_each = {trend.run: trend for trend in framing}
+        one_each = {trend.run: trend for trend in reversed(framing)}
         return [*(rates.judged for card in self.cards for rates in card.rates), *one_each.values()]
 
 
@@ -133,7 +133,8 @@ class _Known:
 
     def legible(self, grader: Grader) -> Legible:
         first = self.judgments(grader.name).filter(pl.col("repeat") == 0)
-        at = pl.col("value").mean(), pl.col("start").first(), pl.col("end").first()
+        value = pl.when(2 * pl.col("value").count() > pl.len()).then(pl.col("value").mean())
+        at = value.alias("value"), pl.col("start").first(), pl.col("end").first()
         windows = first.group_by("transcript_id", "window").agg(*at).join(self.who, on="transcript_id")
         numbers = sorted(answer.value for answer in grader.answers if answer.value is not None)
         ends = numbers[0], numbers[-1]

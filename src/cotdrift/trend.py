@@ -105,10 +105,9 @@ class Trend(Struct, frozen=True, kw_only=True):
 
     def told(self) -> "Trend":
         """The trend without values that more than half of their traces lack: of those only the bounds and the reasons are told."""
-        points = tuple(
-            replace(point, value=None, low=None, high=None, paired=None, poststratified=None) if point.missing > point.traces else point
-            for point in self.points
-        )
+        names = ("value", "low", "high", "paired", "poststratified", "corrected", "corrected_low", "corrected_high")
+        nothing_told: dict[str, Any] = dict.fromkeys(names)
+        points = tuple(replace(point, **nothing_told) if point.missing > point.traces else point for point in self.points)
         if points == self.points:
             return self
         whole = points[0].value is not None and points[-1].value is not None
