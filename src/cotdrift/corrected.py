@@ -86,9 +86,10 @@ def corrected_mean(
     """The mean of the labels that all traces would have, from a grader's value for each and the labels of some (NaN elsewhere).
 
     Labels must be a random part of these traces; where some were likelier to be labelled than others, `chances` say how likely each was
-    (Egami et al. 2023). The estimate is PPI++ (Angelopoulos et al. 2023), tuned so that a bad grader does no harm; prompts are clusters.
-    Where fewer than 20 labels say yes, or no, strata of the grader's values are counted exactly. Give `weight` to have neither: 1 is plain
-    PPI, 0 is labels alone. `ends` are the scale's, for the bounds of scores; shares have 0 and 1.
+    (Egami et al. 2023); of traces without a label that need not be known (NaN). The estimate is PPI++ (Angelopoulos et al. 2023), tuned so
+    that a bad grader does no harm; prompts are clusters. Where fewer than 20 labels say yes, or no, strata of the grader's values are
+    counted exactly. Give `weight` to have neither: 1 is plain PPI, 0 is labels alone. `ends` are the scale's, for the bounds of scores;
+    shares have 0 and 1.
 
     >>> found = corrected_mean([1, 1, 0, 0, 0, 0, 1, 0], [1, 0, 0, 0, None, None, None, None], range(8), weight=1)
     >>> found.value, found.labels, found.judged.value
@@ -265,14 +266,15 @@ def _stands(labelled: Kept, chances: ArrayLike | None) -> Floats:
 
 def _fewest(told: Floats, chances: Floats | None) -> int:
     """The fewest labels of either kind among traces of like chances: a kind not seen where few were labelled may well be there."""
-    strata = np.zeros(len(told), np.int64) if chances is None else score_strata(chances, strata=STRATA)
-    return min(int(np.bincount(strata, told == kind, minlength=int(strata.max()) + 1).min()) for kind in (0, 1))
+    known = np.ones(len(told), np.bool_) if chances is None else np.isfinite(chances)
+    strata = np.zeros(len(told), np.int64) if chances is None else score_strata(chances[known], strata=STRATA)
+    return min(int(np.bincount(strata, told[known] == kind, minlength=int(strata.max()) + 1).min()) for kind in (0, 1))
 
 
 def _labelled_strata(seen: Floats, labelled: Kept, chances: Floats | None) -> Ints:
-    """Strata of the grader's values and of the chances; one without labels is part of the nearest that has some."""
+    """Strata of the grader's values and, where all are known, of the chances; one without labels is part of the nearest with some."""
     strata = score_strata(seen, strata=STRATA)
-    if chances is not None:
+    if chances is not None and np.isfinite(chances).all():
         strata = np.unique(np.stack([score_strata(chances, strata=STRATA), strata], axis=1), axis=0, return_inverse=True)[1].ravel()
     have = np.unique(strata[labelled])
     if len(have) == 0:
