@@ -304,7 +304,8 @@ def overlaps(frame: pl.DataFrame, *, run: str) -> list[Overlap]:
 def kinds(frame: pl.DataFrame, labels: Sequence[str], *, run: str, step: int) -> list[Kind]:
     """What becomes of each framing at one checkpoint.
 
-    `frame` has a row a trace: environment, prompt_id, kind (its label, or null), permits (1, 0 or null), and acts where an action is known.
+    `frame` has a row a trace: environment, prompt_id, kind (its label, or null), permits (1, 0 or null), and where an action is
+    known acts, and can_act: whether the trace is of an environment that records the action.
     """
     known = frame.drop_nulls("kind")
     prompts = prompt_codes(known)
@@ -318,7 +319,7 @@ def kinds(frame: pl.DataFrame, labels: Sequence[str], *, run: str, step: int) ->
                 kind=label,
                 share=mean((known["kind"] == label).to_numpy(), prompts, share=True, missing=frame.height - known.height),
                 permits=_share(such, "permits"),
-                acts=_share(such, "acts") if "acts" in such.columns else None,
+                acts=_share(such.filter(pl.col("can_act")), "acts") if "acts" in such.columns else None,
             )
         )
     return found

@@ -217,14 +217,17 @@ class _Known:
         scores = scores_of(framed)
         labels = dict(islice(_framings(framed).items(), len(framed.answers)))
         frame = self.values(next(iter(scores))).frame.drop("value", "missing_reason")
-        columns = {**{name: name for name in labels}, "permits": f"{FRAMING}.permits", **({"acts": actions[0]} if actions else {})}
+        columns = {name: name for name in labels} | {"permits": f"{FRAMING}.permits"} | ({"acts": actions[0]} if actions else {})
         frame = frame.with_columns(permits=pl.lit(None, pl.Float64)) if columns["permits"] not in scores else frame
         for column, name in columns.items():
             if column not in frame.columns:
                 values = self.values(name).frame.select("transcript_id", pl.col("value").alias(column))
                 frame = frame.join(values, on="transcript_id", how="left")
         kind = pl.coalesce(pl.when(pl.col(name) == 1).then(pl.lit(label)) for name, label in labels.items())
+        can_act = self.values(actions[0]).frame.select("transcript_id", can_act=True) if actions else None
         frame = frame.with_columns(kind=kind)
+        if can_act is not None:
+            frame = frame.join(can_act, on="transcript_id", how="left").with_columns(pl.col("can_act").fill_null(False))
         ends = frame.group_by("run").agg(first=pl.col("step").min(), last=pl.col("step").max()).sort("run")
         return [
             kind

@@ -368,7 +368,7 @@ def _thought(pair: Beside) -> str:
     since = f"from step {rise.since} to step {rise.step}"
     moved = f"{action} changes by {signed_points(change)}"
     if pair.verdict == "not up":
-        return f"{thought} is not clearly more, {signed_points(rise)} {since}; in the same traces {moved}."
+        return f"{thought} does not clearly rise, {signed_points(rise)} {since}; in the same traces {moved}."
     said = f"{thought} rises, {signed_points(rise)} {since}"
     alike = f" In traces of like length {thought} changes by {signed_points(pair.matched.matched)}." if pair.matched else ""
     fall = f"a fall of {number(100 * (pair.expected or 0.0))} points"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from cotdrift.figures.look import INK, NUMBERS, PAPER, PER_CENT, QUIET, in_panels, legend_above, run_colours, steps_across
+from cotdrift.figures.look import INK, MORE, NEITHER, NUMBERS, PAPER, PER_CENT, QUIET, in_panels, legend_above, run_colours, steps_across
 from cotdrift.legible import PARTS
 
 if TYPE_CHECKING:
@@ -178,8 +178,7 @@ def overlap_rows(overlaps: Sequence[Overlap], first: str, second: str) -> Rows:
 
 def curves(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetChart:
     """One line a run in each panel; a pale bar says what missing judgments leave open, a dashed line what the value is as it is."""
-    step, colour = steps_across(), run_colours(runs)
-    said = PER_CENT if all(row["unit"].startswith("%") for row in rows) else NUMBERS
+    step, colour, said = steps_across(), run_colours(runs), _numbers(rows)
     return in_panels(
         [
             _bounds(colour, said),
@@ -195,18 +194,18 @@ def rates(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetCh
     """One panel a grader and run: the judges' own rate dashed, the corrected one whole, the true one dotted, with a pale bar for bounds."""
     import altair as alt  # half a second to import
 
-    step, colour, ink = steps_across(), run_colours(runs), alt.value(INK)
+    step, colour, ink, said = steps_across(), run_colours(runs), alt.value(INK), _numbers(rows)
     dotted = _valid("true").mark_line(strokeWidth=2, strokeDash=[1, 3], strokeCap="round")
     judged = _valid("judged").mark_line(strokeWidth=1.6, strokeDash=[5, 3])
     return in_panels(
         [
-            _bounds(colour, NUMBERS),
+            _bounds(colour, said),
             _band("judged_low", "judged_high", colour, opacity=0.08),
-            *_line("corrected", "corrected_low", "corrected_high", colour, NUMBERS, band=0.2),
-            judged.encode(step, _up("judged"), colour),
-            _valid("judged").mark_circle(size=14, opacity=1).encode(step, _up("judged"), colour, tooltip=_about("judged", "missing")),
-            dotted.encode(step, _up("true"), color=ink),
-            _valid("true").mark_circle(size=14, opacity=1).encode(step, _up("true"), color=ink, tooltip=_about("true")),
+            *_line("corrected", "corrected_low", "corrected_high", colour, said, band=0.2),
+            judged.encode(step, _up("judged", said), colour),
+            _valid("judged").mark_circle(size=14, opacity=1).encode(step, _up("judged", said), colour, tooltip=_about("judged", "missing")),
+            dotted.encode(step, _up("true", said), color=ink),
+            _valid("true").mark_circle(size=14, opacity=1).encode(step, _up("true", said), color=ink, tooltip=_about("true")),
         ],
         rows,
         height=160,
@@ -235,25 +234,19 @@ def profile(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.Facet
 
 
 def overlap(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetChart:
-    """One panel a run, one bar a checkpoint: both thoughts strong, only the wider one pale, only the narrower one grey."""
+    """One panel a run, one bar a checkpoint: traces with both thoughts, with the wider one only, and with the narrower one only."""
     import altair as alt  # half a second to import
 
-    kinds = list(dict.fromkeys(row["kind"] for row in rows))
     x = alt.X("step:O", title=None, axis=alt.Axis(labelAngle=0, labelOverlap=True, labelExpr=NUMBERS), scale=alt.Scale(paddingInner=0.35))
     up = alt.Y("share:Q", title=None, stack=True, axis=alt.Axis(tickCount=4, labelExpr=PER_CENT))
-    strength = alt.FillOpacity("kind:N", scale=alt.Scale(domain=kinds, range=[1, 0.35, 1]), legend=legend_above())
-    order = alt.Order("kind:N", sort="ascending")
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    colour = alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=[INK, NEITHER, MORE]), legend=legend_above())
     about = [alt.Tooltip("kind:N"), *_about("share", "traces", "judged")]
-    base = alt.Chart().mark_bar()
-    narrower = f"datum.kind === {_quoted(kinds[-1])}"
-    colour = run_colours(runs)
-    return in_panels(
-        [base.encode(x, up, strength, order, color=alt.condition(narrower, alt.value(QUIET), colour), tooltip=about)], rows, height=140
-    )
+    return in_panels([alt.Chart().mark_bar().encode(x, up, colour, tooltip=about)], rows, height=140)
 
 
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+def _numbers(rows: Sequence[Mapping[str, Any]]) -> str:
+    return PER_CENT if all(row["unit"].startswith("%") for row in rows) else NUMBERS
 
 
 def _valid(field: str) -> Any:
