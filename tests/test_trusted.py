@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from cotdrift.errors import NotEnough, UnknownName
 from cotdrift.grader import Grader, read_grader
 from cotdrift.judgment import Judgment
 from cotdrift.labelling.draw import Design, How, _drawn
+from cotdrift.labelling.labels import Entry, Labels
 from cotdrift.study import Study
 from cotdrift.trusted import chances_of
 
@@ -146,6 +148,25 @@ def test_labels_drawn_where_judges_found_something_correct_it_by_their_chances(p
         assert isinstance(truth, float) and isinstance(labels, float)
         assert point.corrected_low is not None and point.corrected_high is not None
         assert point.corrected_low < truth < point.corrected_high < labels
+
+
+def test_labels_that_were_drawn_by_chance_correct_as_well_as_those_that_say_nothing_of_it(planted: Planted, tmp_path: Path) -> None:
+    planted.judge()
+    labels = planted.label(150, tmp_path)
+    calibrate(planted, labels)
+    (plain,) = planted.study.trend("talks")
+    folder = tmp_path / "drawn"
+    drawn = Study.open(shutil.copytree(planted.study.folder, folder))
+    (folder / "labels.sqlite").unlink()
+    with Labels(folder / "labels.sqlite") as kept:
+        rows = pl.read_csv(labels).iter_rows()
+        told = {"annotator": "ada", "question": "talks", "sha": planted.grader.sha, "probability": 150 / (PROMPTS * REPS)}
+        kept.add(*(Entry(**told, transcript_id=name, label=label, value=float(label == "yes")) for name, label in rows))
+    (trend,) = drawn.trend("talks")
+    for point, other in zip(trend.points, plain.points, strict=True):
+        assert point.corrected is not None and point.corrected_low is not None and point.corrected_high is not None
+        assert point.corrected == pytest.approx(other.corrected, abs=0.02)
+        assert point.corrected_low < TRUE[point.step] < point.corrected_high
 
 
 def test_labels_of_some_checkpoints_correct_all_and_it_says_what_it_takes_for_granted(planted: Planted, tmp_path: Path) -> None:

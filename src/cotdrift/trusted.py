@@ -15,7 +15,7 @@ from cotdrift.calibration import Calibration, calibrate
 from cotdrift.corrected import Corrected, corrected_mean, rogan_gladen
 from cotdrift.estimate import Floats
 from cotdrift.grader import Grader
-from cotdrift.scores import Score
+from cotdrift.scores import Score, prompt_codes
 from cotdrift.trend import Trend
 
 LEAST_LABELS = 20
@@ -89,7 +89,7 @@ def calibrated(frame: pl.DataFrame, *, cut: float, seed: int = 0) -> Calibration
     code = {step: place for place, part in enumerate(parts) for step in part}
     groups = [code.get(step, 0) for step in frame["step"].to_list()]
     truth, chances = _by_chance(frame)
-    return calibrate(_numbers(frame["value"]), truth, _prompts(frame), groups=groups, names=names, chances=chances, cut=cut, seed=seed)
+    return calibrate(_numbers(frame["value"]), truth, prompt_codes(frame), groups=groups, names=names, chances=chances, cut=cut, seed=seed)
 
 
 def corrected(trend: Trend, frame: pl.DataFrame, ends: tuple[float, float] | None, *, seed: int = 0) -> Trend:
@@ -115,7 +115,7 @@ def corrected(trend: Trend, frame: pl.DataFrame, ends: tuple[float, float] | Non
 
 def _own(here: pl.DataFrame, ends: tuple[float, float] | None, level: float) -> Corrected:
     truth, chances = _by_chance(here)
-    return corrected_mean(_numbers(here["value"]), truth, _prompts(here), chances=chances, ends=ends, level=level)
+    return corrected_mean(_numbers(here["value"]), truth, prompt_codes(here), chances=chances, ends=ends, level=level)
 
 
 def _by_chance(frame: pl.DataFrame) -> tuple[Floats, Floats | None]:
@@ -130,10 +130,10 @@ def _borrowed(here: pl.DataFrame, labelled: pl.DataFrame, level: float, seed: in
     truth, chances = _by_chance(labelled)
     return rogan_gladen(
         _numbers(here["value"]),
-        _prompts(here),
+        prompt_codes(here),
         labels=truth,
         label_judged=_numbers(labelled["value"]),
-        label_prompts=_prompts(labelled),
+        label_prompts=prompt_codes(labelled),
         label_chances=chances,
         level=level,
         seed=seed,
@@ -191,8 +191,3 @@ def agreed(grader: Grader, judgments: pl.DataFrame, labels: pl.DataFrame, prompt
 
 def _numbers(column: pl.Series) -> Floats:
     return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
-
-
-def _prompts(frame: pl.DataFrame) -> np.ndarray:
-    told = frame["environment"].fill_null("") + "\x00" + frame["prompt_id"].fill_null("")
-    return np.unique(told.to_numpy(), return_inverse=True)[1]
