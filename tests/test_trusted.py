@@ -134,6 +134,22 @@ def test_labels_of_some_checkpoints_correct_all_and_it_says_what_it_takes_for_gr
     assert middle.corrected_low < TRUE[50] < middle.corrected_high
 
 
+@pytest.mark.parametrize(
+    ("sensitivity", "kinds", "why"), [(0.0, ("yes", "no"), "no better than chance"), (SENSITIVITY, ("no",), "no labels of one kind")]
+)
+def test_where_labels_correct_nothing_it_says_why(
+    planted: Planted, tmp_path: Path, sensitivity: float, kinds: tuple[str, ...], why: str
+) -> None:
+    planted.judge(sensitivity=sensitivity)
+    labels = planted.label(300, tmp_path, steps=(0, 100))
+    pl.read_csv(labels).filter(pl.col("label").is_in(kinds)).write_csv(labels)
+    calibrate(planted, labels)
+    (trend,) = planted.study.trend("talks")
+    assert all(point.corrected is None for point in trend.points)
+    assert not any("are corrected" in warning for warning in trend.warnings)
+    assert any(why in warning for warning in trend.warnings)
+
+
 def test_missing_judgments_bound_the_value(planted: Planted) -> None:
     planted.judge(missing=0.9)
     (trend,) = planted.study.trend("talks")
