@@ -119,6 +119,8 @@ def test_a_corrected_trend_is_true_where_the_judges_own_is_not(planted: Planted,
         assert isinstance(truth, float)
         assert point.corrected_low is not None and point.corrected_high is not None
         assert point.corrected_low < truth < point.corrected_high
+    assert trend.frame["corrected"].to_list() == [point.corrected for point in trend.points]
+    assert "bound_low" not in trend.frame.columns  # no judgment is missing
     last = trend.points[-1]
     assert last.high is not None and last.high < TRUE[100]  # a judge that misses one in five says too little
 
@@ -159,6 +161,7 @@ def test_missing_judgments_bound_the_value(planted: Planted) -> None:
         assert point.bound_low is not None and point.bound_high is not None
         assert point.bound_low < TRUE[point.step] < point.bound_high
         assert point.bound_high - point.bound_low > 0.8
+    assert trend.frame["bound_high"].to_list() == [point.bound_high for point in trend.points]
 
 
 def test_a_judge_is_held_against_itself_and_judges_against_each_other(planted: Planted, tmp_path: Path) -> None:
