@@ -99,8 +99,12 @@ class Trend(Struct, frozen=True, kw_only=True):
 
     @property
     def frame(self) -> pl.DataFrame:
-        """The points as a table."""
-        numbers = ("step", "value", "low", "high", "traces", "prompts", "missing", "set_aside")
+        """The points as a table; with the bounds where judgments are missing, and the corrected values where there are some."""
+        numbers = ["step", "value", "low", "high", "traces", "prompts", "missing", "set_aside"]
+        if any(point.missing and point.bound_low is not None for point in self.points):
+            numbers += ["bound_low", "bound_high"]
+        if any(point.corrected is not None for point in self.points):
+            numbers += ["corrected", "corrected_low", "corrected_high"]
         return pl.DataFrame([{name: getattr(point, name) for name in numbers} for point in self.points], infer_schema_length=None)
 
     def told(self) -> "Trend":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,7 @@ from cotdrift.corrected import Corrected, corrected_mean, rogan_gladen
 from cotdrift.estimate import Floats
 from cotdrift.grader import Grader
 from cotdrift.scores import Score, prompt_codes
-from cotdrift.trend import Trend
+from cotdrift.trend import Point, Trend
 
 LEAST_LABELS = 20
 """Of each checkpoint, for it to be corrected by its own; with fewer anywhere, all of a run's labels correct all of its checkpoints."""
@@ -109,7 +109,7 @@ def corrected(trend: Trend, frame: pl.DataFrame, ends: tuple[float, float] | Non
         points.append(
             replace(point, corrected=found.value, corrected_low=found.low, corrected_high=found.high, corrected_method=found.method)
         )
-    said = () if own else (_assumed(frame, seed),)
+    said = () if own else (_assumed(frame, points, seed),)
     return replace(trend, points=tuple(points), warnings=(*trend.warnings, *said))
 
 
@@ -140,7 +140,10 @@ def _borrowed(here: pl.DataFrame, labelled: pl.DataFrame, level: float, seed: in
     )
 
 
-def _assumed(frame: pl.DataFrame, seed: int) -> str:
+def _assumed(frame: pl.DataFrame, points: Sequence[Point], seed: int) -> str:
+    if all(point.corrected is None for point in points):
+        why = ", ".join(dict.fromkeys(point.corrected_method for point in points))
+        return f"{FEW}, and the labels of all correct nothing: {why}."
     said = f"{FEW}: all are corrected by the labels of all, as if the grader erred alike throughout"
     changes = [
         change for change in calibrated(frame, cut=0.5, seed=seed).changes if change.p_adjusted is not None and change.p_adjusted < 0.05
