@@ -55,7 +55,7 @@ def command(
     if not asked:
         raise click.UsageError("Which checkpoints? Give --model, or --series and --steps.")
     known = experiment_called(experiment)
-    arguments = known.arguments(dict(map(_pair, told)))
+    arguments = known.arguments(options.arguments_of(told, option="-T", example="cells=84"))
     study = Study.make(into)
     study.ingest([])  # begins the study, so that a run that is stopped leaves one to go on with
     plan = known.plan(**arguments)
@@ -63,7 +63,7 @@ def command(
         for sentence in [*plan, f"{len(asked)} checkpoint{'s' * (len(asked) != 1)}: {', '.join(asked)}"]:
             click.echo(sentence)
     config = {name: value for name, value in config.items() if value is not None}
-    args = dict(map(_pair, model_args))
+    args = options.arguments_of(model_args, option="-M", example="model_path=checkpoints/100")
     ran = run(known, asked, log_dir=into / "logs" / known.name, told=arguments, model_args=args, limit=limit, **config)
     had = [one for one in ran if one.log]
     study.forget_lost(into / "logs" / known.name)
@@ -86,16 +86,3 @@ def command(
     if any(source.rejected for source in ingested):
         click.echo(f"Some samples could not be read; they are kept whole in {study.rejected}.", err=True)
         click.get_current_context().exit(options.REJECTED)
-
-
-def _pair(told: str) -> tuple[str, Any]:
-    """NAME=VALUE, the value as JSON where it is some, and else as text."""
-    import msgspec
-
-    name, equals, value = told.partition("=")
-    if not (name and equals and value):
-        raise click.BadParameter(f"{told!r} is not NAME=VALUE. Write for example -T cells=84.")
-    try:
-        return name, msgspec.json.decode(value)
-    except msgspec.DecodeError:
-        return name, value
