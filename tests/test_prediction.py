@@ -313,7 +313,7 @@ def test_it_held_or_failed_only_where_every_value_of_the_interval_says_so(
     ("changed", "became"),
     [
         ({}, "held"),
-        ({"threshold": 0.45}, "undecided"),
+        ({"threshold": 0.6}, "undecided"),
         ({"threshold": 0.9}, "failed"),
         ({"predicted": "below", "threshold": 0.9}, "held"),
         ({"predicted": "below"}, "failed"),
