@@ -132,7 +132,6 @@ def test_after_data_it_is_registered_and_marked_wherever_it_is_told(study: Study
     assert done.exit_code == 0
     assert "AFTER DATA: 576 traces it speaks of are in the study, at step 0, 100, 200." in done.stderr
     assert predict(study.folder).output.startswith("Prediction pays: held, AFTER DATA (576 traces it speaks of were in the study")
-    assert "Registered after data." in page(find(study))
 
 
 def test_data_of_another_run_or_step_are_not_its_data(study: Study) -> None:
@@ -233,7 +232,6 @@ def test_a_prediction_changed_in_the_study_is_found_out(three: Study, place: int
     told = done.output.splitlines()
     assert "altered. What stands in the study is not what was registered." in told[place]
     assert sum("altered" in line for line in told) == 1
-    assert '<li class="altered">' in page(find(three))
 
 
 def test_a_prediction_whose_own_seals_were_made_anew_does_not_fit_the_next(three: Study) -> None:
@@ -248,6 +246,9 @@ def test_a_prediction_whose_own_seals_were_made_anew_does_not_fit_the_next(three
     done = predict(three.folder)
     assert done.exit_code == 5
     assert "a prediction was taken out, put in or moved before 'two'" in done.output
+    findings = find(three)
+    assert findings.foretold is not None and len(findings.foretold.faults) == 1
+    assert any("moved before 'two'" in sentence for sentence in findings.sentences)
 
 
 @pytest.mark.parametrize("kept", [(1, 2), (0, 2), (1, 0, 2), (0, 0, 1, 2)])
@@ -258,7 +259,6 @@ def test_predictions_taken_out_or_moved_are_missed(three: Study, kept: tuple[int
     done = predict(three.folder)
     assert done.exit_code == 5
     assert "was taken out, put in or moved" in done.output
-    assert "was taken out, put in or moved" in page(find(three))
     with pytest.raises(InputError, match="Nothing is registered after that"):
         foretell(three, written(three.folder.parent, name="four"))
 
