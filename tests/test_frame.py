@@ -83,13 +83,18 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Count
     return lambda: Counter(path.read_text(encoding="utf-8").splitlines() if path.exists() else [])
 
 
-@pytest.fixture
-def paid(tmp_path: Path) -> Path:
-    """The experiment that the documentation shows, as the file that it tells to save."""
+def documented() -> str:
+    """The experiment that the documentation shows."""
     text = DOCS.read_text(encoding="utf-8")
     [shown] = re.findall(r"^```python\n(.*?)^```$", text[text.index("## An experiment of your own") :], re.DOTALL | re.MULTILINE)
+    return str(shown)
+
+
+@pytest.fixture
+def paid(tmp_path: Path) -> Path:
+    """The documented experiment, as the file that the documentation tells to save."""
     path = tmp_path / "paid.py"
-    path.write_text(shown, encoding="utf-8")
+    path.write_text(documented(), encoding="utf-8")
     return path
 
 
