@@ -115,7 +115,8 @@ def test_the_documented_prediction_is_registered_before_and_judged_after(tmp_pat
 
 
 def test_a_verdict_opens_the_report_and_stands_in_what_it_says(study: Study) -> None:
-    verdict_on(study, claim="Hints <b>move</b> it.")
+    foretell(study, written(study.folder.parent, claim="Hints <b>move</b> it."))
+    study.ingest([traces(effect=0.7, steps=(0, 100), prompts=8, reps=2)])
     findings = find(study)
     assert findings.sentences[0].startswith("Prediction pays: held.")
     text = page(findings)
@@ -246,9 +247,6 @@ def test_a_prediction_whose_own_seals_were_made_anew_does_not_fit_the_next(three
     done = predict(three.folder)
     assert done.exit_code == 5
     assert "a prediction was taken out, put in or moved before 'two'" in done.output
-    findings = find(three)
-    assert findings.foretold is not None and len(findings.foretold.faults) == 1
-    assert any("moved before 'two'" in sentence for sentence in findings.sentences)
 
 
 @pytest.mark.parametrize("kept", [(1, 2), (0, 2), (1, 0, 2), (0, 0, 1, 2)])

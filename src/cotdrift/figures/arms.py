@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cotdrift.figures.look import PAPER, QUIET, RUNS, dressed
-from cotdrift.figures.trends import NUMBERS
+from cotdrift.figures.look import NUMBERS, PAPER, QUIET, RUNS, dressed
 
 if TYPE_CHECKING:
     import altair as alt
