@@ -316,7 +316,7 @@ def test_it_held_or_failed_only_where_every_value_of_the_interval_says_so(
         ({"predicted": "below", "threshold": 0.9}, "held"),
         ({"predicted": "below"}, "failed"),
         ({"predicted": "within"}, "failed"),
-        ({"to": 0}, "undecided"),
+        ({"to": 0}, "failed"),
         ({"to": 0, "predicted": "within", "threshold": 0.3}, "held"),
         ({"to": 150}, "undecided"),
         ({"arm": "nosuch"}, "undecided"),
