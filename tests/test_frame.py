@@ -34,7 +34,6 @@ pytestmark = pytest.mark.filterwarnings(  # Inspect's own
     "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
 CALLS = "PAID_CALLS"
-DOCS = Path(__file__).resolve().parents[1] / "docs" / "experiments.md"
 
 
 @modelapi(name="paidfor")
@@ -80,21 +79,6 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Count
     monkeypatch.setenv(CALLS, str(path))
     monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
     return lambda: Counter(path.read_text(encoding="utf-8").splitlines() if path.exists() else [])
-
-
-def documented() -> str:
-    """The experiment that the documentation shows."""
-    text = DOCS.read_text(encoding="utf-8")
-    [shown] = re.findall(r"^```python\n(.*?)^```$", text[text.index("## An experiment of your own") :], re.DOTALL | re.MULTILINE)
-    return str(shown)
-
-
-@pytest.fixture
-def paid(tmp_path: Path) -> Path:
-    """The documented experiment, as the file that the documentation tells to save."""
-    path = tmp_path / "paid.py"
-    path.write_text(documented(), encoding="utf-8")
-    return path
 
 
 def run(path: Path, *arguments: object) -> Result:

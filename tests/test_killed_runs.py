@@ -20,7 +20,6 @@ from typing import Any
 import pytest
 
 from cotdrift.study import Study
-from tests.test_frame import documented
 
 pytest.importorskip("openai")
 
@@ -108,13 +107,11 @@ def serving(counting: Counting) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_five_checkpoints_and_two_experiments_killed_three_times_generate_each_sample_once(tmp_path: Path) -> None:
+def test_five_checkpoints_and_two_experiments_killed_three_times_generate_each_sample_once(paid: Path, tmp_path: Path) -> None:
     counting, study = Counting(), tmp_path / "study"
-    own = tmp_path / "paid.py"
-    own.write_text(documented(), encoding="utf-8")
     series = ["--series", "openai-api/loop/hinted-{step}", "--steps", ",".join(map(str, STEPS)), "--into", str(study)]
     series += ["--limit", str(PROMPTS), "--max-connections", str(AT_ONCE), "-T", "samples=1"]
-    asked = ([str(own)], ["reward_hint", "-T", "factors=wording", "-T", "probes=false"])
+    asked = ([str(paid)], ["reward_hint", "-T", "factors=wording", "-T", "probes=false"])
     script = " && ".join(shlex.join([sys.executable, "-m", "cotdrift", "run", *one, *series]) for one in asked)
     every = 2 * len(STEPS) * PROMPTS
 
