@@ -225,7 +225,7 @@ def test_the_documented_experiment_is_short_and_finds_what_was_planted(
     assert done.exit_code == 0, done.output
     assert "16 prompts under field (16 of 48 combinations, balanced), each in 3 arms (alone, paid, told), 2 samples each" in done.output
     assert "96 answers a checkpoint" in done.output
-    said = r"bought, step 100: disobeys, paid minus alone: \+\d+ points \[.*\]: known to [\d.]+ points either way, by 16 prompts"
+    said = r"bought, step 100: disobeys, paid minus alone: \+[\d.]+ points \[.*\]: known to [\d.]+ points either way, by 16 prompts"
     assert re.search(said, done.output)
     assert set(calls().values()) == {1}
     assert calls().total() == 2 * 96
