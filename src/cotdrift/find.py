@@ -12,9 +12,12 @@ from typing import get_args
 
 import polars as pl
 
+from cotdrift.arms import Tried, tried
+from cotdrift.declared import declared_in
 from cotdrift.errors import NotEnough
 from cotdrift.find_graded import Judged, find_judged
 from cotdrift.findings import Exclusion, Findings, Passages, Sampled
+from cotdrift.foretold import Foretold, foretold
 from cotdrift.gaming import ENVIRONMENTS, Gaming, gaming_of
 from cotdrift.sentences import clear_changes
 from cotdrift.study import Against, Study
@@ -50,7 +53,7 @@ def find(
     terms = _terms(study, watch, seed)
     shown = {run: _worth_showing(run, terms) for run in runs}
     passages = [_passages(study, term, run) for run, terms_of_run in shown.items() for term in terms_of_run]
-    gaming = _gaming(study, values, seed)
+    gaming, experiments, kept = _gaming(study, values, seed), _tried(study, seed), foretold(study, seed=seed)
     ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
     ids |= {example.transcript_id for example in (gaming.examples if gaming else ())}
     ids |= {passage.transcript_id for passage in (judged.passages if judged else ())}
@@ -68,11 +71,13 @@ def find(
         traces=list(study.corpus.traces(*ids)) if ids else [],
         serving=study.check(trends, seed=seed),
         gaming=gaming,
+        tried=experiments,
+        foretold=kept if kept.verdicts or kept.faults else None,
         judged=judged,
         exclusions=_exclusions(study, [*trends, *(judged.trends if judged else ())], rejected),
         rejected=rejected,
         warnings=[*_lacking(judged), *_warnings(study, trends)],
-        methods=_methods(gaming, judged),
+        methods=[*_methods(gaming, judged), *_of_frame(experiments, kept)],
         versions=_versions(),
     )
 
@@ -113,6 +118,18 @@ def _gaming(study: Study, values: dict[str, Values], seed: int) -> Gaming | None
     columns = pl.col("transcript_id", "run", "step", "environment", "prompt_id"), pl.col("^(condition|outcome)_.*$")
     words = values["reasoning_words"].frame.select("transcript_id", words="value")
     return gaming_of(ours.select(*columns).collect().join(words, on="transcript_id", how="left"), seed=seed)
+
+
+def _tried(study: Study, seed: int) -> list[Tried]:
+    """What the experiments say that declared themselves in this study."""
+    columns = pl.col("run", "step", "environment", "prompt_id"), pl.col("^(condition_arm|outcome_.*)$")
+    found = [
+        tried(
+            study.corpus.scan().filter(pl.col("environment").is_in(declared.environments)).select(*columns).collect(), declared, seed=seed
+        )
+        for declared in declared_in(study.folder)
+    ]
+    return [one for one in found if one is not None]
 
 
 def _by_environment(trends: Sequence[Trend], values: dict[str, Values], seed: int) -> dict[str, Sequence[Trend]]:
@@ -206,6 +223,11 @@ def _lacking(judged: Judged | None) -> list[str]:
 def _methods(gaming: Gaming | None, judged: Judged | None) -> list[str]:
     told = [("methods.txt", True), ("methods_gaming.txt", gaming), ("methods_graded.txt", judged)]
     return [paragraph for name, applies in told if applies for paragraph in _paragraphs(name)]
+
+
+def _of_frame(experiments: Sequence[Tried], kept: Foretold) -> list[str]:
+    paragraphs = _paragraphs("methods_frame.txt")
+    return [paragraph for paragraph, applies in zip(paragraphs, (experiments, kept.verdicts), strict=True) if applies]
 
 
 def _paragraphs(name: str) -> list[str]:
