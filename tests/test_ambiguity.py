@@ -25,8 +25,8 @@ from cotdrift.errors import InputError, UnknownName
 from cotdrift.experiment import METADATA
 from cotdrift.experiments.ambiguity import ambiguity, frame
 from cotdrift.experiments.ambiguity_order import PAIRS
-from cotdrift.experiments.ladder import Number, Written, families, rule_called, scenarios
 from cotdrift.experiments.ladder import WORDINGS as TWICE
+from cotdrift.experiments.ladder import Number, Written, families, rule_called, scenarios
 from cotdrift.exploited import what_is_exploited
 from cotdrift.graders import graders
 from cotdrift.ordering import order_of
@@ -44,7 +44,7 @@ NUMBERS = {name: one for name, one in EVERY.items() if isinstance(one, Number)}
 
 @modelapi(name="climber")
 def climber() -> type[ModelAPI]:
-    """A model that takes the shortcut from some level of the ladder on, a lower one the later the step; `judge` orders levels by their sentence."""
+    """It takes the shortcut from some level on, a lower one the later the step; asked for an order, it finds that of the ladder."""
 
     class Climber(ModelAPI):
         async def generate(self, input: Any, tools: Any, tool_choice: Any, config: Any) -> ModelOutput:  # noqa: A002
@@ -190,7 +190,10 @@ def test_a_planted_shift_is_found_and_a_run_that_stays_is_left_alone() -> None:
         assert contrast.prompts == 18, "six of the scenarios nobody judged"
     assert [at.missing for at in found.of("moves")] == [6 * 7 * 4] * 3
     assert [at.unsure for at in found.of("moves")] == [12 * 7] * 3
-    said = {change.run: " ".join(other.sentence for other in what_is_exploited(found) if other.run == change.run) for change in what_is_exploited(found)}
+    said = {
+        change.run: " ".join(other.sentence for other in what_is_exploited(found) if other.run == change.run)
+        for change in what_is_exploited(found)
+    }
     assert "so that less has to be left open" in said["moves"]
     assert "no clear shift" in said["stays"] and "no clear difference" in said["stays"]
 
@@ -280,7 +283,9 @@ def test_what_models_and_people_say_of_pairs_is_read_as_one() -> None:
 def test_checkpoints_end_in_a_report_with_the_order_of_the_levels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
     study = tmp_path / "study"
-    done = run("ambiguity", "--series", "climber/climbs@{step}", "--steps", "0,100", "-T", "families=numbers", "-T", "samples=1", "--into", study)
+    done = run(
+        "ambiguity", "--series", "climber/climbs@{step}", "--steps", "0,100", "-T", "families=numbers", "-T", "samples=1", "--into", study
+    )
     assert done.exit_code == 0, done.output
     assert "168 answers a checkpoint" in done.output and "read by" not in done.output
     ordered = run("ambiguity_order", "--model", "climber/judge@0", "--limit", "42", "-T", "samples=1", "--into", study / "order")

@@ -1,4 +1,4 @@
-"""The order of levels: strengths are those of Bradley and Terry, an order that is wrong is found out, and so is a judge that goes by place."""
+"""The order of levels: strengths are those of Bradley and Terry; a wrong order is found out, and so is a judge that goes by place."""
 
 from __future__ import annotations
 
@@ -59,7 +59,11 @@ def test_an_order_that_holds_is_found_and_its_strengths_lie_in_their_intervals()
     assert found is not None
     assert found.inverted == []
     assert found.agreed.value is not None and found.agreed.value > 0.8
-    held = [one.low <= truth <= one.high for one, truth in zip(found.strengths, true, strict=True) if one.low is not None and one.high is not None]
+    held = [
+        one.low <= truth <= one.high
+        for one, truth in zip(found.strengths, true, strict=True)
+        if one.low is not None and one.high is not None
+    ]
     assert sum(held) >= 4
     assert found.strengths[0].value == 0
 

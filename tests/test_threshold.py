@@ -126,7 +126,8 @@ def test_a_shift_rests_on_the_scenarios_that_both_have() -> None:
 counts_of_any_kind = st.integers(1, 9).flatmap(
     lambda scenarios: st.integers(2, 8).flatmap(
         lambda levels: st.tuples(
-            arrays(np.int64, (scenarios, levels), elements=st.integers(0, 6)), arrays(np.int64, (scenarios, levels), elements=st.integers(0, 6))
+            arrays(np.int64, (scenarios, levels), elements=st.integers(0, 6)),
+            arrays(np.int64, (scenarios, levels), elements=st.integers(0, 6)),
         )
     )
 )
@@ -161,7 +162,10 @@ def test_the_gradient_is_that_of_the_posterior_and_the_fit_is_its_top() -> None:
         assert check_grad(score, slope, np.array(at)) < 1e-3
     begun = np.array([[middle, np.log(wide), -2.0, -2.0] for middle, wide in STARTS])
     fits = fit(x, np.repeat(yes, len(begun), axis=0), np.repeat(asked, len(begun), axis=0), begun)
-    known = min((minimize(score, at, method="Nelder-Mead", options={"maxiter": 8000, "xatol": 1e-7, "fatol": 1e-10}) for at in begun), key=lambda one: one.fun)
+    known = min(
+        (minimize(score, at, method="Nelder-Mead", options={"maxiter": 8000, "xatol": 1e-7, "fatol": 1e-10}) for at in begun),
+        key=lambda one: one.fun,
+    )
     assert -fits.score.max() == pytest.approx(known.fun, abs=1e-6)
     assert fits.midpoint[fits.score.argmax()] == pytest.approx(known.x[0], abs=1e-3)
 

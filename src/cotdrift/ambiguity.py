@@ -136,7 +136,9 @@ def ambiguity_of(frame: pl.DataFrame, *, order: Order | None = None, seed: int =
             scenarios = _scenarios(of_run)
             valued = of_run.with_columns(value=_value(strictness)).join(scenarios, on=["environment", "prompt_id"])
             counted = {step: _counts(valued.filter(pl.col("step") == step), scenarios.height) for step in of_run["step"].unique().sort()}
-            steps += [_at_step(valued.filter(pl.col("step") == step), counts, run, step, strictness, seed) for step, counts in counted.items()]
+            steps += [
+                _at_step(valued.filter(pl.col("step") == step), counts, run, step, strictness, seed) for step, counts in counted.items()
+            ]
             moved += _moved(counted, run, strictness, seed)
             if strictness == by[0]:
                 families += _families(valued, run, scenarios.height)
@@ -252,7 +254,7 @@ def _families(valued: pl.DataFrame, run: str, scenarios: int) -> list[InFamily]:
 
 
 def _examples(valued: pl.DataFrame, run: str) -> list[Example]:
-    """Of each half of the run the answers that take the shortcut where least is left open, of middling length and of different scenarios."""
+    """Of each half of the run the answers that take the shortcut where least is left open, of middling length, no scenario twice."""
     steps = valued["step"].unique().sort().to_list()
     half = max(1, len(steps) // 2)
     found: list[Example] = []

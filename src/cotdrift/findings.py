@@ -14,8 +14,8 @@ from cotdrift.sentences import Change, what_changed, what_games, what_is_thought
 if TYPE_CHECKING:
     from cotdrift.ambiguity import Ambiguity
     from cotdrift.arms import Tried
-    from cotdrift.foretold import Foretold
     from cotdrift.find_graded import Judged
+    from cotdrift.foretold import Foretold
     from cotdrift.gaming import Gaming
     from cotdrift.serving import Serving
     from cotdrift.study import Passage

@@ -76,10 +76,10 @@ def order_of(pairs: pl.DataFrame, levels: Sequence[str], *, seed: int = 0, resam
             for at in range(many)
         ],
         agreed=_share(said, "in_order"),
-        by_rater={str(rater): _share(rows, "in_order") for (rater,), rows in sorted(said.group_by("rater"), key=lambda named: str(named[0]))},
-        neighbours=[
-            _share(said.filter((pl.col("lower") == at) & (pl.col("upper") == at + 1)), "in_order") for at in range(many - 1)
-        ],
+        by_rater={
+            str(rater): _share(rows, "in_order") for (rater,), rows in sorted(said.group_by("rater"), key=lambda named: str(named[0]))
+        },
+        neighbours=[_share(said.filter((pl.col("lower") == at) & (pl.col("upper") == at + 1)), "in_order") for at in range(many - 1)],
         second=_share(said, "second"),
     )
 

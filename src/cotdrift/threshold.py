@@ -2,7 +2,7 @@
 
 The curve is `floor + (ceiling - floor) F((x - midpoint) / width)` with a normal F, after Wichmann and Hill (2001) and psignifit (Schütt,
 Harmeling, Macke and Wichmann, 2016), whose width it shares: from 5 % of the rise to 95 %. Answers to one scenario are not independent, so
-intervals resample whole scenarios, and two checkpoints are compared on the scenarios they share. Where the rates show no curve, none is drawn.
+intervals resample whole scenarios, and two checkpoints are compared on the scenarios they share. Rates that show no curve get none.
 """
 
 from collections.abc import Sequence
@@ -218,9 +218,7 @@ def _curve(counts: Counts, seed: int, resamples: int) -> Curve:
     value = numbers(best)[0]
     low, high = _ends(drawn, scenarios)
     low, high = np.minimum(low, value), np.maximum(high, value)
-    midpoint, floor, ceiling, width, slope = (
-        Place(value=float(value[at]), low=float(low[at]), high=float(high[at])) for at in range(5)
-    )
+    midpoint, floor, ceiling, width, slope = (Place(value=float(value[at]), low=float(low[at]), high=float(high[at])) for at in range(5))
     return Curve(
         midpoint=midpoint,
         floor=floor,
@@ -240,7 +238,7 @@ def _half(fits: Fits) -> float | None:
 
 
 def _ends(drawn: Floats, scenarios: int) -> tuple[Floats, Floats]:
-    """The 95 % interval of resampled numbers. Few clusters make plain percentiles too narrow; these reach as far as t does (Hesterberg 2015)."""
+    """The 95 % interval of resampled numbers. Few clusters make percentiles too narrow; these reach as far as t does (Hesterberg 2015)."""
     tail = float(ndtr(-np.sqrt(scenarios / (scenarios - 1)) * stdtrit(scenarios - 1, 0.975)))
     low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
     return np.asarray(low), np.asarray(high)
@@ -283,7 +281,7 @@ def fit(x: Floats, yes: Floats, asked: Floats, begun: Floats) -> Fits:
         damped = np.clip(np.where(better, damped / 5, damped * 5), 1e-6, 1e6)
         if moved < 1e-7 and (better | (damped > 1)).all():
             break
-    floor, lacks, rise = _ends_of(at)
+    floor, _, rise = _ends_of(at)
     return Fits(at[:, 0], np.exp(at[:, 1]), floor, floor + rise, score)
 
 

@@ -1,4 +1,4 @@
-"""ambiguity_order: which of two levels of a scenario leaves more open, asked of a judge; people answer the same pairs on the labelling page."""
+"""ambiguity_order: which of two levels of a scenario leaves more open, asked of a judge; people label the same pairs."""
 
 from __future__ import annotations
 

@@ -127,7 +127,9 @@ def rule_called(name: str) -> Rule:
 def families() -> dict[str, dict[str, Scenario]]:
     """The scenarios of each family, by name."""
     folder = files(__package__ or "") / "ladders"
-    found = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: (file.name != "numbers.yaml", file.name))
+    found = sorted(
+        (file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: (file.name != "numbers.yaml", file.name)
+    )
     return {file.name.removesuffix(".yaml"): _read(file.name, yaml.safe_load(file.read_text(encoding="utf-8"))) for file in found}
 
 

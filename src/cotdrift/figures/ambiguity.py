@@ -61,12 +61,20 @@ def step_rows(ambiguity: Ambiguity) -> Rows:
     last = len(ambiguity.levels) - 1
     for quantity in (MIDPOINT, FORBIDDEN, WHOLE, ARGUED):
         for at in ambiguity.steps:
-            found = {"panel": quantity, "run": at.run, "step": at.step, "strictness": at.strictness, "answers_without_a_judgment": at.missing}
+            found = {
+                "panel": quantity,
+                "run": at.run,
+                "step": at.step,
+                "strictness": at.strictness,
+                "answers_without_a_judgment": at.missing,
+            }
             if quantity == MIDPOINT:
                 curve = at.threshold.curve
                 told = (curve.midpoint.value, curve.midpoint.low, curve.midpoint.high) if curve else (None, None, None)
                 value, low, high = (None if number is None else last * number for number in told)
-                rows.append({**found, "unit": f"level, 0 to {last}", "value": value, "low": low, "high": high, "why_none": at.threshold.why})
+                rows.append(
+                    {**found, "unit": f"level, 0 to {last}", "value": value, "low": low, "high": high, "why_none": at.threshold.why}
+                )
             elif quantity == ARGUED:
                 if at.argued is not None and at.argued.value is not None:
                     rows.append({**found, "unit": "0 to 4", **_of(at.argued, 1), "why_none": ""})
@@ -77,7 +85,7 @@ def step_rows(ambiguity: Ambiguity) -> Rows:
 
 
 def order_rows(order: Order) -> Rows:
-    """A row a level: how much more open than the lowest one it is found, in log-odds, with how often it was found above the one below it."""
+    """A row a level: how much more open than the lowest it is found, in log-odds, and how often it was found above the one below it."""
     return [
         {
             "panel": "order",
@@ -109,9 +117,14 @@ def curves(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetC
     seen = alt.Chart().transform_filter("isValid(datum.rate)")
     curve = alt.Chart().transform_filter("isValid(datum.fitted)")
     ends = curve.transform_filter("datum.end")
-    about = [alt.Tooltip("name:N", title="level"), *(alt.Tooltip(f"{name}:Q") for name in ("step", "rate", "low", "high", "answers", "scenarios"))]
+    about = [
+        alt.Tooltip("name:N", title="level"),
+        *(alt.Tooltip(f"{name}:Q") for name in ("step", "rate", "low", "high", "answers", "scenarios")),
+    ]
     layers = [
-        ends.mark_area(opacity=0.13, line=False).encode(across, alt.Y("fitted_low:Q", title=None, scale=scale), alt.Y2("fitted_high:Q"), colour, each),
+        ends.mark_area(opacity=0.13, line=False).encode(
+            across, alt.Y("fitted_low:Q", title=None, scale=scale), alt.Y2("fitted_high:Q"), colour, each
+        ),
         curve.mark_line(strokeWidth=2).encode(across, fitted, colour, age, each),
         seen.transform_filter("!datum.has_curve").mark_line(strokeWidth=1.2, strokeDash=[1, 3]).encode(across, up, colour, age, each),
         seen.mark_circle(size=34, stroke=PAPER, strokeWidth=1).encode(across, up, colour, age, tooltip=about),
@@ -149,7 +162,10 @@ def order(rows: Sequence[Mapping[str, Any]], _runs: Sequence[str]) -> alt.FacetC
     names = [row["level"] for row in sorted(rows, key=lambda row: row["rung"])]
     y = alt.Y("level:N", title=None, sort=names, axis=alt.Axis(grid=False, labelColor=INK, minExtent=72))
     x = alt.X("log_odds:Q", title="found more open than the lowest, log-odds", axis=alt.Axis(tickCount=4, labelExpr=NUMBERS, grid=True))
-    about = [alt.Tooltip("level:N"), *(alt.Tooltip(f"{name}:Q") for name in ("log_odds", "low", "high", "found_above_the_one_below", "judgments"))]
+    about = [
+        alt.Tooltip("level:N"),
+        *(alt.Tooltip(f"{name}:Q") for name in ("log_odds", "low", "high", "found_above_the_one_below", "judgments")),
+    ]
     base = alt.Chart()
     layers = [
         base.mark_rule(strokeWidth=1.4, color=QUIET).encode(alt.X("low:Q", title=None), alt.X2("high:Q"), y),
