@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 import msgspec
-import yaml
+import msgspec.yaml
 from msgspec import Struct
 
 from cotdrift.conflict import RULES, Rule, Setting, bounded
@@ -130,13 +130,15 @@ def families() -> dict[str, dict[str, Scenario]]:
     found = sorted(
         (file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: (file.name != "numbers.yaml", file.name)
     )
-    return {file.name.removesuffix(".yaml"): _read(file.name, yaml.safe_load(file.read_text(encoding="utf-8"))) for file in found}
+    return {file.name.removesuffix(".yaml"): _read(file.name, msgspec.yaml.decode(file.read_bytes())) for file in found}
 
 
 def _read(name: str, family: dict[str, Any]) -> dict[str, Scenario]:
     shared = {field: value for field, value in family.items() if field != "scenarios"}  # what is said once for all scenarios of a family
-    kind = Number if name.startswith(NUMBERS) else Written
-    return {scenario: msgspec.convert(shared | told, kind) for scenario, told in family["scenarios"].items()}
+    told = {scenario: shared | own for scenario, own in family["scenarios"].items()}
+    if name.startswith(NUMBERS):
+        return {scenario: msgspec.convert(one, Number) for scenario, one in told.items()}
+    return {scenario: msgspec.convert(one, Written) for scenario, one in told.items()}
 
 
 def scenarios(chosen: str = "all") -> dict[str, Scenario]:
