@@ -91,12 +91,12 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """What the experiment reward_hint says; None when the study holds none of its traces."""
     ambiguity: Ambiguity | None = None
     """What the experiment ambiguity says; None when the study holds none of its traces."""
-    judged: Judged | None = None
-    """What judges say; None when the study holds no judgments."""
     tried: Sequence[Tried] = ()
     """Experiments without a page of their own."""
     foretold: Foretold | None = None
     """What became of the predictions registered in the study; None when there are none."""
+    judged: Judged | None = None
+    """What judges say; None when the study holds no judgments."""
     exclusions: Sequence[Exclusion] = ()
     rejected: int = 0
     """Records that could not be read as traces."""

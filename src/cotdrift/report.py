@@ -148,10 +148,10 @@ def page(findings: Findings) -> str:
         carried_traces=traces,
         server=of_serving(findings.serving) if findings.serving else (),
         gaming=gaming_shown.section(findings, rows),
-        judged=graded_shown.section(findings),
-        figures=figures,
         ambiguity=ambiguity_shown.section(findings),
         tried=[arms_shown.section(one, rows) for one in findings.tried],
+        judged=graded_shown.section(findings),
+        figures=figures,
         longest=LONGEST_LINE,
     )
     return text
@@ -169,9 +169,9 @@ def _rows(findings: Findings) -> dict[str, list[dict[str, Any]]]:
         "terms": chosen_terms(findings.terms)[0],
         "environments": environment_rows([trend for trend in surface if trend.measure in foremost], findings.environments),
         **(_gaming_rows(findings.gaming) if findings.gaming else {}),
-        **(graded_shown.rows(findings.judged) if findings.judged else {}),
         **(ambiguity_shown.rows(findings.ambiguity) if findings.ambiguity else {}),
         **arms_shown.rows(findings.tried),
+        **(graded_shown.rows(findings.judged) if findings.judged else {}),
     }
 
 
