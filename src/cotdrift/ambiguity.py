@@ -161,9 +161,9 @@ def pairs_of(frame: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
         upper=pair.struct[1].replace_strict(place, default=None, return_dtype=pl.Int64),
         as_written=pl.col("condition_shown") == "as written",
     )
-    by_models = told.select("scenario", "lower", "upper", rater="checkpoint", in_order="outcome_in_order", second="outcome_second_chosen")
+    by_models = told.select("scenario", "lower", "upper", rater="model", in_order="outcome_in_order", second="outcome_second_chosen")
     second = pl.col("value").cast(pl.Float64)
-    by_people = labels.join(told.drop("checkpoint"), on="transcript_id").select(
+    by_people = labels.join(told, on="transcript_id").select(
         "scenario",
         "lower",
         "upper",

@@ -156,7 +156,7 @@ def _order(study: Study, seed: int) -> Order | None:
     if not Study.is_one(folder):
         return None
     pairs = Study.open(folder)
-    asked = pairs.corpus.scan().select("transcript_id", "checkpoint", "run", "environment", "prompt_id", pl.col("^(condition|outcome)_.*$"))
+    asked = pairs.corpus.scan().select("transcript_id", "model", "environment", "prompt_id", pl.col("^(condition|outcome)_.*$"))
     return order_of(pairs_of(asked.collect(), pairs.labels(MORE_OPEN)), laddered.LEVELS, seed=seed)
 
 
