@@ -114,7 +114,7 @@ def test_a_run_without_a_curve_says_why_and_draws_none(make_findings: Any) -> No
     found = ambiguity_of(flat)
     assert found is not None
     text = page(with_ambiguity(make_findings, found))
-    assert "Step 200: no curve, every answer exploits it, at every level." in text
+    assert "No curve at steps 0, 200: every answer exploits it, at every level." in text
     assert "cannot be told by a curve (step 0: every answer exploits it, at every level" in text
     assert not [row for row in rows(text, "ambiguity") if row["fitted"] is not None]
     assert "Nobody was asked whether the levels stand in this order" in text

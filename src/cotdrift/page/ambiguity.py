@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cotdrift.experiments.ladder import LEVELS as SAID
@@ -58,9 +59,8 @@ def _panel(ambiguity: Ambiguity, run: str) -> dict[str, Any]:
         "from": f"{_place(steps[0], ambiguity)} → {_place(steps[-1], ambiguity)}",
         "by": signed_levels(shift, len(ambiguity.levels)) if shift else "",
         "is_clear": is_clear(shift),
-        "steps": ", ".join(str(at.step) for at in steps),
         "read": _read(steps[-1]),
-        "without": [f"Step {at.step}: no curve, {at.threshold.why}." for at in steps if at.threshold.curve is None],
+        "without": _without(steps),
     }
 
 
@@ -73,6 +73,15 @@ def _read(at: AtStep) -> str:
     said = f"Step {at.step}: {answers:,} answers of {at.threshold.whole.prompts} scenarios"
     said += f", {at.missing:,} not judged" if at.missing else ""
     return said + (f", {at.unsure:,} may have been misread." if at.unsure else ".")
+
+
+def _without(steps: Sequence[AtStep]) -> list[str]:
+    """Where there is no curve, and why, each reason once."""
+    told: dict[str, list[str]] = {}
+    for at in steps:
+        if at.threshold.why:
+            told.setdefault(at.threshold.why.partition(" (p = ")[0], []).append(str(at.step))
+    return [f"No curve at step{'s' * (len(where) > 1)} {', '.join(where)}: {why}." for why, where in told.items()]
 
 
 def _family(one: InFamily) -> dict[str, Any]:
