@@ -12,6 +12,8 @@ from typing import get_args
 
 import polars as pl
 
+from cotdrift import ambiguity as laddered
+from cotdrift.ambiguity import MORE_OPEN, ORDER, Ambiguity, ambiguity_of, pairs_of
 from cotdrift.arms import Tried, tried
 from cotdrift.declared import declared_in
 from cotdrift.errors import NotEnough
@@ -19,6 +21,7 @@ from cotdrift.find_graded import Judged, find_judged
 from cotdrift.findings import Exclusion, Findings, Passages, Sampled
 from cotdrift.foretold import Foretold, foretold
 from cotdrift.gaming import ENVIRONMENTS, Gaming, gaming_of
+from cotdrift.ordering import Order, order_of
 from cotdrift.sentences import clear_changes
 from cotdrift.study import Against, Study
 from cotdrift.trend import Trend
@@ -54,8 +57,9 @@ def find(
     shown = {run: _worth_showing(run, terms) for run in runs}
     passages = [_passages(study, term, run) for run, terms_of_run in shown.items() for term in terms_of_run]
     gaming, experiments, kept = _gaming(study, values, seed), _tried(study, seed), foretold(study, seed=seed)
+    ambiguity = _ambiguity(study, values, seed)
     ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
-    ids |= {example.transcript_id for example in (gaming.examples if gaming else ())}
+    ids |= {example.transcript_id for of in (gaming, ambiguity) for example in (of.examples if of else ())}
     ids |= {passage.transcript_id for passage in (judged.passages if judged else ())}
     rejected = sum(source.rejected for source in study.corpus.sources)
     return Findings(
@@ -71,13 +75,14 @@ def find(
         traces=list(study.corpus.traces(*ids)) if ids else [],
         serving=study.check(trends, seed=seed),
         gaming=gaming,
+        ambiguity=ambiguity,
         judged=judged,
         tried=experiments,
         foretold=kept if kept.verdicts or kept.faults else None,
         exclusions=_exclusions(study, [*trends, *(judged.trends if judged else ())], rejected),
         rejected=rejected,
         warnings=[*_lacking(judged), *_warnings(study, trends)],
-        methods=[*_methods(gaming, judged), *_of_frame(experiments, kept)],
+        methods=[*_methods(gaming, ambiguity, judged), *_of_frame(experiments, kept)],
         versions=_versions(),
     )
 
@@ -130,6 +135,29 @@ def _tried(study: Study, seed: int) -> list[Tried]:
         for declared in declared_in(study.folder)
     ]
     return [one for one in found if one is not None]
+
+
+def _ambiguity(study: Study, values: dict[str, Values], seed: int) -> Ambiguity | None:
+    """What the traces of ambiguity say, if there are any, with what judges answered and what was found of the order of the levels."""
+    ours = study.corpus.scan().filter(pl.col("environment").str.starts_with(laddered.ENVIRONMENTS))
+    columns = pl.col("transcript_id", "run", "step", "environment", "prompt_id"), pl.col("^(condition_arm|outcome_.*)$")
+    frame = ours.select(*columns).collect()
+    if not frame.height:
+        return None
+    told = {"words": values["reasoning_words"], **{name: study.values(name) for name in laddered.GRADERS if name in study.graders()}}
+    for name, of in told.items():
+        frame = frame.join(of.frame.select("transcript_id", pl.col("value").alias(name)), on="transcript_id", how="left")
+    return ambiguity_of(frame, order=_order(study, seed), seed=seed)
+
+
+def _order(study: Study, seed: int) -> Order | None:
+    """What the study of the levels' order says that lies in this one's folder, if there is one."""
+    folder = study.folder / ORDER
+    if not Study.is_one(folder):
+        return None
+    pairs = Study.open(folder)
+    asked = pairs.corpus.scan().select("transcript_id", "model", "environment", "prompt_id", pl.col("^(condition|outcome)_.*$"))
+    return order_of(pairs_of(asked.collect(), pairs.labels(MORE_OPEN)), laddered.LEVELS, seed=seed)
 
 
 def _by_environment(trends: Sequence[Trend], values: dict[str, Values], seed: int) -> dict[str, Sequence[Trend]]:
@@ -220,8 +248,8 @@ def _lacking(judged: Judged | None) -> list[str]:
     return [card.lacking_sentence for card in (judged.cards if judged else ()) if 2 * card.lacking > 1]
 
 
-def _methods(gaming: Gaming | None, judged: Judged | None) -> list[str]:
-    told = [("methods.txt", True), ("methods_gaming.txt", gaming), ("methods_graded.txt", judged)]
+def _methods(gaming: Gaming | None, ambiguity: Ambiguity | None, judged: Judged | None) -> list[str]:
+    told = [("methods.txt", True), ("methods_gaming.txt", gaming), ("methods_ambiguity.txt", ambiguity), ("methods_graded.txt", judged)]
     return [paragraph for name, applies in told if applies for paragraph in _paragraphs(name)]
 
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
+from cotdrift.exploited import what_is_exploited
 from cotdrift.sentences import Change, what_changed, what_games, what_is_thought
 
 if TYPE_CHECKING:
+    from cotdrift.ambiguity import Ambiguity
     from cotdrift.arms import Tried
     from cotdrift.find_graded import Judged
     from cotdrift.foretold import Foretold
@@ -87,6 +89,8 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """What was checked of the server the traces come from; None when nothing was."""
     gaming: Gaming | None = None
     """What the experiment reward_hint says; None when the study holds none of its traces."""
+    ambiguity: Ambiguity | None = None
+    """What the experiment ambiguity says; None when the study holds none of its traces."""
     tried: Sequence[Tried] = ()
     """Experiments without a page of their own."""
     foretold: Foretold | None = None
@@ -115,6 +119,11 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
         return what_games(self.gaming) if self.gaming else ()
 
     @cached_property
+    def exploited(self) -> tuple[Change, ...]:
+        """How the threshold of each run moved; empty where that was not tried."""
+        return what_is_exploited(self.ambiguity) if self.ambiguity else ()
+
+    @cached_property
     def thought(self) -> tuple[Change, ...]:
         """What is said of each thought beside each action, where judges were asked about both."""
         pairs = self.judged.thoughts.pairs if self.judged and self.judged.thoughts else ()
@@ -123,7 +132,7 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def sentences(self) -> tuple[str, ...]:
         """What changed, in sentences with numbers; each names its run where there are several."""
-        every = (*self.changes, *self.gamed, *(change for change in self.thought if not change.is_flag))
+        every = (*self.changes, *self.gamed, *self.exploited, *(change for change in self.thought if not change.is_flag))
         several = len({change.run for change in every}) > 1
         told = [verdict.sentence() for verdict in self.foretold.verdicts] + [*self.foretold.faults] if self.foretold else []
         return (*told, *(f"{change.run}: {change.sentence}" if several and change.run else change.sentence for change in every))

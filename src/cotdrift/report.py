@@ -26,6 +26,7 @@ from cotdrift.find import find
 from cotdrift.findings import Findings
 from cotdrift.format import Reading
 from cotdrift.ingest import Ingested
+from cotdrift.page import ambiguity as ambiguity_shown
 from cotdrift.page import arms as arms_shown
 from cotdrift.page import gaming as gaming_shown
 from cotdrift.page import graded as graded_shown
@@ -147,6 +148,7 @@ def page(findings: Findings) -> str:
         carried_traces=traces,
         server=of_serving(findings.serving) if findings.serving else (),
         gaming=gaming_shown.section(findings, rows),
+        ambiguity=ambiguity_shown.section(findings),
         tried=[arms_shown.section(one, rows) for one in findings.tried],
         judged=graded_shown.section(findings),
         figures=figures,
@@ -167,6 +169,7 @@ def _rows(findings: Findings) -> dict[str, list[dict[str, Any]]]:
         "terms": chosen_terms(findings.terms)[0],
         "environments": environment_rows([trend for trend in surface if trend.measure in foremost], findings.environments),
         **(_gaming_rows(findings.gaming) if findings.gaming else {}),
+        **(ambiguity_shown.rows(findings.ambiguity) if findings.ambiguity else {}),
         **arms_shown.rows(findings.tried),
         **(graded_shown.rows(findings.judged) if findings.judged else {}),
     }
@@ -198,7 +201,7 @@ def _figures(findings: Findings, rows: dict[str, list[dict[str, Any]]]) -> dict[
         foremost = [row for row in rows["terms"] if (row["against"], row["run"], row["step"]) == (first["against"], first["run"], last)]
         drawn["volcano"] = volcano(foremost)
     runs = shown.runs(findings)
-    for name, draw in (GAMING | graded_shown.FIGURES).items():
+    for name, draw in (GAMING | ambiguity_shown.FIGURES | graded_shown.FIGURES).items():
         if rows.get(name):
             drawn[name] = draw(rows[name], runs)
     drawn |= arms_shown.figures(findings.tried, rows)
