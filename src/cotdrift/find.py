@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.resources import files
@@ -15,6 +15,7 @@ import polars as pl
 from cotdrift.arms import Tried, tried
 from cotdrift.declared import declared_in
 from cotdrift.errors import NotEnough
+from cotdrift.find_graded import Judged, find_judged
 from cotdrift.findings import Exclusion, Findings, Passages, Sampled
 from cotdrift.foretold import Foretold, foretold
 from cotdrift.gaming import ENVIRONMENTS, Gaming, gaming_of
@@ -32,10 +33,21 @@ COMPARED_BY_ENVIRONMENT = 4
 """How many measures are looked at within each environment: length, and those that changed most surely."""
 
 
-def find(study: Study, *, watch: Path | None = None, seed: int = 0) -> Findings:
-    """Measure what is not measured yet, compare, and gather what the report says."""
+def find(
+    study: Study,
+    *,
+    watch: Path | None = None,
+    actions: Sequence[str] = (),
+    truths: Mapping[str, str] | None = None,
+    seed: int = 0,
+) -> Findings:
+    """Measure what is not measured yet, compare, and gather what the report says.
+
+    `actions` and `truths` are for the judgments in the study: what means misbehaviour, and of which grader an outcome is the truth.
+    """
     runs = study.chosen()
     study.measure()
+    judged = find_judged(study, actions=actions, truths=truths, seed=seed)
     values = {name: study.values(name) for name in [*study.measures(), *study.outcomes]}
     trends = [of.trend(run, seed=seed) for of in values.values() for run in runs]
     terms = _terms(study, watch, seed)
@@ -44,6 +56,7 @@ def find(study: Study, *, watch: Path | None = None, seed: int = 0) -> Findings:
     gaming, experiments, kept = _gaming(study, values, seed), _tried(study, seed), foretold(study, seed=seed)
     ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
     ids |= {example.transcript_id for example in (gaming.examples if gaming else ())}
+    ids |= {passage.transcript_id for passage in (judged.passages if judged else ())}
     rejected = sum(source.rejected for source in study.corpus.sources)
     return Findings(
         title=study.folder.resolve().name,
@@ -58,12 +71,13 @@ def find(study: Study, *, watch: Path | None = None, seed: int = 0) -> Findings:
         traces=list(study.corpus.traces(*ids)) if ids else [],
         serving=study.check(trends, seed=seed),
         gaming=gaming,
+        judged=judged,
         tried=experiments,
         foretold=kept if kept.verdicts or kept.faults else None,
-        exclusions=_exclusions(study, trends, rejected),
+        exclusions=_exclusions(study, [*trends, *(judged.trends if judged else ())], rejected),
         rejected=rejected,
-        warnings=_warnings(study, trends),
-        methods=[*_paragraphs("methods.txt"), *(_paragraphs("methods_gaming.txt") if gaming else ()), *_of_frame(experiments, kept)],
+        warnings=[*_lacking(judged), *_warnings(study, trends)],
+        methods=[*_methods(gaming, judged), *_of_frame(experiments, kept)],
         versions=_versions(),
     )
 
@@ -199,6 +213,16 @@ def _warnings(study: Study, trends: Iterable[Trend]) -> list[str]:
     told = [f"{trend.run}: {warning}" for trend in trends for warning in trend.warnings]
     guessed = [guess for source in study.corpus.sources for guess in source.guessed]
     return list(dict.fromkeys([*told, *guessed]))
+
+
+def _lacking(judged: Judged | None) -> list[str]:
+    """Graders that say next to nothing, since most of their judgments are missing."""
+    return [card.lacking_sentence for card in (judged.cards if judged else ()) if 2 * card.lacking > 1]
+
+
+def _methods(gaming: Gaming | None, judged: Judged | None) -> list[str]:
+    told = [("methods.txt", True), ("methods_gaming.txt", gaming), ("methods_graded.txt", judged)]
+    return [paragraph for name, applies in told if applies for paragraph in _paragraphs(name)]
 
 
 def _of_frame(experiments: Sequence[Tried], kept: Foretold) -> list[str]:

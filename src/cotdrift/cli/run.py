@@ -63,7 +63,7 @@ def command(
     if not asked:
         raise click.UsageError("Which checkpoints? Give --model, or --series and --steps.")
     known = experiment_called(experiment)
-    arguments = known.arguments(dict(map(_pair, told)))
+    arguments = known.arguments(options.arguments_of(told, option="-T", example="cells=84"))
     study = Study.make(into)
     study.ingest([])  # begins the study, so that a run that is stopped leaves one to go on with
     plan = known.plan(**arguments)
@@ -71,7 +71,7 @@ def command(
         for sentence in [*plan, f"{len(asked)} checkpoint{'s' * (len(asked) != 1)}: {', '.join(asked)}"]:
             click.echo(sentence)
     config = {name: value for name, value in config.items() if value is not None}
-    args = dict(map(_pair, model_args))
+    args = options.arguments_of(model_args, option="-M", example="model_path=checkpoints/100")
     places = {name: place_in_series(series or "", step) for name, step in in_series.items()}
     ran = run(known, asked, log_dir=into / "logs" / known.name, told=arguments, model_args=args, limit=limit, places=places, **config)
     had = [one for one in ran if one.log]
@@ -99,23 +99,9 @@ def command(
 
 def _reached(study: Study, known: Experiment) -> list[str]:
     """How precisely arms are known to differ, for an experiment of the frame; what it compares is kept in the study for the report."""
-    from cotdrift.arms import precision, tried
+    from cotdrift.arms import distances, precision
 
     if known.declared is None:
         return []
     known.declared.keep(study.folder)
-    found = tried(study.corpus.scan().drop("messages", "reasoning", "answer", "prompt").collect(), known.declared)
-    return precision(found) if found else []
-
-
-def _pair(told: str) -> tuple[str, Any]:
-    """NAME=VALUE, the value as JSON where it is some, and else as text."""
-    import msgspec
-
-    name, equals, value = told.partition("=")
-    if not (name and equals and value):
-        raise click.BadParameter(f"{told!r} is not NAME=VALUE. Write for example -T cells=84.")
-    try:
-        return name, msgspec.json.decode(value)
-    except msgspec.DecodeError:
-        return name, value
+    return precision(distances(study.corpus.scan().drop("messages", "reasoning", "answer", "prompt").collect(), known.declared))
