@@ -41,7 +41,8 @@ SAMPLING = {"temperature": "--temperature", "max_tokens": "--max-tokens"}
 class Asked(Struct, frozen=True, kw_only=True):
     """What a sample of an experiment says of itself: with it any Inspect log is read as traces under conditions.
 
-    It stands in the sample's metadata as `{"cotdrift": {"environment": …, "prompt_id": …, "conditions": {…}, "scorer": …, "settings": {…}}}`.
+    It stands in the sample's metadata as
+    `{"cotdrift": {"environment": …, "prompt_id": …, "conditions": {…}, "scorer": …, "settings": {…}}}`.
     """
 
     environment: str

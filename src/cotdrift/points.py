@@ -21,8 +21,8 @@ TAB = 4
 def points(text: str) -> list[tuple[int, int]]:
     """Where each point begins and ends, in characters, without the mark before it.
 
-    The items of a list are points, and what stands under an item, further in or on the lines after it, belongs to it; an item that ends in a
-    colon and has items further in is a heading, and those are the points. Without a list the rows of a table are, but for its head, and
+    The items of a list are points, and what stands under an item, further in or on the lines after it, belongs to it; an item that ends in
+    a colon and has items further in is a heading, and those are the points. Without a list the rows of a table are, but for its head, and
     without either the sentences. Headings, rules, and what stands before the list are no points.
 
     >>> text = "The rubric:\\n1. Even.\\n2. Honest:\\n   - says so\\n   - and how"

@@ -17,7 +17,7 @@ from cotdrift.estimate import Estimate, Floats, Ints
 from cotdrift.trend import Trend, trend_of
 
 ACT, RUBRIC = "act", "rubric"
-GRADER, FRAMING = "rubric_point", "framing"
+GRADER = "rubric_point"
 KINDS = ("instruction", "honesty", "success", "cunning", "format", "other")
 """What a point may reward, as the grader has it."""
 MEANT = "what is tested"
@@ -27,6 +27,7 @@ BESIDE = {
     ("capability puzzle", ("success", "cunning")): ("framing.capability_puzzle", "framing.game_or_simulation"),
 }
 """A view of the task, the points that would go with it, and the framing grader's scores that make it up."""
+VIEWS = tuple(score for scores in BESIDE.values() for score in scores)
 FEWEST = 6
 """Prompts that it takes to say whether two things go together."""
 SUREST = 0.9999
@@ -81,8 +82,8 @@ def rewarded(
 ) -> Rewarded | None:
     """What rubrics reward; None where none of them was judged.
 
-    `traces` has a row a trace: transcript_id, run, step, environment, prompt_id and condition_arm; `points` for each kind what the grader of
-    points gives (transcript_id, value, missing_reason), `views` the same for the scores of the framing grader.
+    `traces` has a row a trace: transcript_id, run, step, environment, prompt_id and condition_arm; `points` for each kind what the grader
+    of points gives (transcript_id, value, missing_reason), `views` the same for the scores of the framing grader.
     """
     ours = traces.filter(pl.col("environment").is_in(declared.environments))
     written = ours.filter(pl.col(ARM) == RUBRIC)
@@ -115,9 +116,7 @@ def _trends(rows: pl.DataFrame, named: str, seed: int) -> Iterator[Trend]:
         yield trend_of(of_run, run=run, measure=named, unit=UNIT, version=1, ends=(0.0, 1.0), seed=seed)
 
 
-def _together(
-    ours: pl.DataFrame, of_kind: Mapping[str, pl.DataFrame], views: Mapping[str, pl.DataFrame]
-) -> Iterator[Together]:
+def _together(ours: pl.DataFrame, of_kind: Mapping[str, pl.DataFrame], views: Mapping[str, pl.DataFrame]) -> Iterator[Together]:
     acted = ours.filter(pl.col(ARM) == ACT)
     for (view, kinds), scores in BESIDE.items():
         if not (set(kinds) <= of_kind.keys() and set(scores) <= views.keys()):

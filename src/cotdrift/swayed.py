@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import permutations
 from typing import Any, Literal, NamedTuple
 
@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from scipy.special import stdtr, stdtrit
 
 from cotdrift.declared import Declared
-from cotdrift.estimate import Contrast, Floats, Sums, holm, paired_difference, sign_flip
+from cotdrift.estimate import Contrast, Estimate, Floats, Sums, holm, mean, paired_difference, sign_flip
 from cotdrift.serving import address
 
 Verdict = Literal["cannot explain it", "could explain it", "undecided", "no clear difference"]
@@ -36,6 +36,14 @@ class Shift(Struct, frozen=True, kw_only=True):
     contrast: Contrast
 
 
+class Level(Struct, frozen=True, kw_only=True):
+    """A measure under one setting at one checkpoint."""
+
+    setting: str
+    step: int
+    estimate: Estimate
+
+
 class Swayed(Struct, frozen=True, kw_only=True):
     """One measure of one run under several settings."""
 
@@ -47,9 +55,13 @@ class Swayed(Struct, frozen=True, kw_only=True):
     step: int
     """The first and the last checkpoint, which are compared."""
     settings: tuple[str, ...]
-    """Those that were tried at both, the base first."""
+    """Those that were tried at either, the base first."""
+    levels: Sequence[Level]
+    """At every checkpoint."""
     between: Contrast | None
     """The last checkpoint minus the first, both under the base setting; None where no prompt has both."""
+    p_between: float | None
+    """Of this difference."""
     under: dict[str, Contrast]
     """The same under each setting."""
     largest: Shift | None
@@ -105,11 +117,11 @@ def _served(told: str) -> dict[str, str]:
 
 
 def swayed(frame: pl.DataFrame, declared: Declared, *, run: str, measure: str, unit: str, seed: int = 0) -> Swayed | None:
-    """What settings do to one measure of one run; None with fewer than two settings, two checkpoints or three prompts.
+    """What settings do to one measure of one run, tested by itself; None with fewer than two settings, two checkpoints or three prompts.
 
     `frame` has a row a trace: run, step, environment, prompt_id, setting, and value (null where there is none).
     """
-    ours = frame.filter((pl.col("run") == run) & pl.col("value").is_not_null())
+    ours = frame.filter((pl.col("run") == run) & pl.col("value").is_not_null()).sort("step")
     cells = _cells(ours, declared)
     if cells is None:
         return None
@@ -133,7 +145,9 @@ def swayed(frame: pl.DataFrame, declared: Declared, *, run: str, measure: str, u
         since=since,
         step=step,
         settings=tuple(cells.settings),
+        levels=list(_levels(ours, cells.settings, is_share=is_share)),
         between=between,
+        p_between=between.p if between else None,
         under=under,
         largest=largest,
         p_settings=_moved(cells, seed),
@@ -145,24 +159,30 @@ def swayed(frame: pl.DataFrame, declared: Declared, *, run: str, measure: str, u
 def adjusted(family: Iterable[Swayed]) -> list[Swayed]:
     """All measures of a run together: p-values by Holm, and the verdicts that they leave."""
     every = list(family)
-    between = holm([one.between.p if one.between else None for one in every])
+    between = holm([one.p_between for one in every])
     beyond, moved = holm([one.p_beyond for one in every]), holm([one.p_settings for one in every])
     return [
-        replace(one, p_settings=settings, p_beyond=explained, verdict=_verdict(one, differs, explained))
+        _judged(replace(one, p_between=differs, p_settings=settings, p_beyond=explained))
         for one, differs, settings, explained in zip(every, between, moved, beyond, strict=True)
     ]
 
 
-def _verdict(one: Swayed, differs: float | None, beyond: float | None) -> Verdict:
-    if one.between is None or (differs is None and one.part is None):
-        return "undecided"
-    if differs is not None and differs >= ALPHA:
-        return "no clear difference"
-    if beyond is not None and beyond < ALPHA:
-        return "cannot explain it"
-    if one.part_low is not None and one.part_low >= 1:
-        return "could explain it"
-    return "undecided"
+def _judged(one: Swayed) -> Swayed:
+    verdict: Verdict = "undecided"
+    if one.p_between is not None and one.p_between >= ALPHA:
+        verdict = "no clear difference"
+    elif one.p_beyond is not None and one.p_beyond < ALPHA:
+        verdict = "cannot explain it"
+    elif one.part_low is not None and one.part_low >= 1:
+        verdict = "could explain it"
+    return replace(one, verdict=verdict)
+
+
+def _levels(ours: pl.DataFrame, settings: Sequence[str], *, is_share: bool) -> Iterator[Level]:
+    for setting in settings:
+        for (step,), rows in ours.filter(pl.col("setting") == setting).group_by("step", maintain_order=True):
+            prompts = np.unique((rows["environment"] + "\0" + rows["prompt_id"]).to_numpy(), return_inverse=True)[1]
+            yield Level(setting=setting, step=int(str(step)), estimate=mean(rows["value"].to_numpy(), prompts, share=is_share))
 
 
 def _cells(ours: pl.DataFrame, declared: Declared) -> Cells | None:

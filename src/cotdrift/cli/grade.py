@@ -36,7 +36,9 @@ FAULTS = 5
 )
 @options.run
 @options.environment
-@click.option("--only", "only", metavar="NAME=LEVEL", multiple=True, help="Only traces under a condition, such as arm=rubric. May be repeated.")
+@click.option(
+    "--only", "only", metavar="NAME=LEVEL", multiple=True, help="Only traces under a condition, such as arm=rubric. May be repeated."
+)
 @click.option("--max-cost", type=click.FloatRange(min=0), help="Dollars the pass may cost.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Tokens the pass may send and receive, together.")
 @click.option("--price", metavar="IN,OUT", help="Dollars for a million tokens sent and received, where Inspect does not know.")

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 SETTINGS = {
     "temperature 1": {"temperature": 1.0, "top_p": 1.0},
     "temperature 0.3": {"temperature": 0.3, "top_p": 1.0},
-    "temperature 0.6": {"temperature": 0.6, "top_p": 1.0},
     "temperature 1.3": {"temperature": 1.3, "top_p": 1.0},
     "top_p 0.8": {"temperature": 1.0, "top_p": 0.8},
     "temperature 0.6, top_p 0.95": {"temperature": 0.6, "top_p": 0.95},
