@@ -6,7 +6,8 @@ from cotdrift.text import sentences
 
 ITEM = re.compile(
     r"(?P<indent>[ \t]*(?:>[ \t]?)*)"
-    r"(?:[-*+•‣◦▪–—·●○✓✔☐☑■□][ \t]+(?:\[[ xX]?\][ \t]+)?|\[[ xX]?\][ \t]+|(?:\*\*|__)?\(?(?:\d{1,4}|[a-zA-Z]|[ivxIVX]{1,5})[.):](?:\*\*|__)?[ \t]+)"
+    r"(?:[-*+•‣◦▪–—·●○✓✔☐☑■□][ \t]+(?:\[[ xX]?\][ \t]+)?|\[[ xX]?\][ \t]+"
+    r"|(?:\*\*|__)?\(?(?:\d{1,4}|[a-zA-Z]|[ivxIVX]{1,5})[.):](?:\*\*|__)?[ \t]+)"
     r"(?=\S)"
 )
 """The beginning of a line that is an item of a list: a bullet, a box to tick, or a number, letter or Roman number with a mark after it."""

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     import altair as alt
 
     from cotdrift.arms import Tried
-
     from cotdrift.gaming import Gaming
 
 SCRIPTS = ("data", "figures", "terms", "passages", "start")

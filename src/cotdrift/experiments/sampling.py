@@ -20,7 +20,8 @@ SETTINGS = {
     "temperature 0.6, top_p 0.95": {"temperature": 0.6, "top_p": 0.95},
     "system message": {"temperature": 1.0, "top_p": 1.0},
 }
-"""Each arm's settings. The first samples from the model as it is; temperature 0.6 with top_p 0.95 is what makers of reasoning models advise."""
+"""Each arm's settings. The first samples from the model as it is; temperature 0.6 with top_p 0.95 is what makers of reasoning models
+advise."""
 SYSTEM = {"system message": "You are a helpful assistant."}
 """What chat templates put before a conversation that has no system message, some of them unasked."""
 PROMPTS = {

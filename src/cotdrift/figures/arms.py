@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from cotdrift.arms import Apart, Tried
     from cotdrift.rewarded import Rewarded
-    from cotdrift.swayed import Swayed
+    from cotdrift.swayed import Level, Swayed
     from cotdrift.trend import Trend
 
 Rows = list[dict[str, Any]]
@@ -48,27 +48,25 @@ def arm_rows(tried: Tried) -> Rows:
 def setting_rows(measures: Sequence[Swayed]) -> Rows:
     """A row a measure, run, setting and checkpoint; shares in per cent. The setting stands as the arm."""
     several = len({one.run for one in measures}) > 1
-    rows = []
-    for one in measures:
-        scale = 100.0 if one.is_share or one.unit.startswith("share") else 1.0
-        for level in one.levels:
-            rows.append(
-                {
-                    "panel": panel(one.measure, one.run, several=several),
-                    "outcome": one.measure,
-                    "run": one.run,
-                    "arm": level.setting,
-                    "step": level.step,
-                    "unit": one.unit.replace("share", "%", 1),
-                    "value": _times(scale, level.estimate.value),
-                    "low": _times(scale, level.estimate.low),
-                    "high": _times(scale, level.estimate.high),
-                    "traces": level.estimate.traces,
-                    "prompts": level.estimate.prompts,
-                    "missing": 0,
-                }
-            )
-    return _by_panel(rows)
+    return _by_panel([_level_row(one, level, several=several) for one in measures for level in one.levels])
+
+
+def _level_row(one: Swayed, level: Level, *, several: bool) -> dict[str, Any]:
+    scale = 100.0 if one.is_share or one.unit.startswith("share") else 1.0
+    return {
+        "panel": panel(one.measure, one.run, several=several),
+        "outcome": one.measure,
+        "run": one.run,
+        "arm": level.setting,
+        "step": level.step,
+        "unit": one.unit.replace("share", "%", 1),
+        "value": _times(scale, level.estimate.value),
+        "low": _times(scale, level.estimate.low),
+        "high": _times(scale, level.estimate.high),
+        "traces": level.estimate.traces,
+        "prompts": level.estimate.prompts,
+        "missing": 0,
+    }
 
 
 def point_rows(found: Rewarded) -> Rows:
