@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 from inspect_ai.model import ModelAPI, ModelOutput, modelapi
+from scipy.stats import spearmanr
 
 from cotdrift.cli import cli
 from cotdrift.declared import declared_in
@@ -16,7 +17,7 @@ from cotdrift.experiments.rubrics import ASKED, ENVIRONMENTS, RUBRICS, Environme
 from cotdrift.find import _rewarded
 from cotdrift.graders import grader
 from cotdrift.rewarded import KINDS, correlation
-from cotdrift.seen import POINTS, places
+from cotdrift.seen import POINTS, places, shown
 from cotdrift.study import Study
 from cotdrift.trace import Trace
 from tests.judge_server import JUDGE, judge
@@ -48,8 +49,9 @@ def rubricwriter() -> type[ModelAPI]:
 
 def heed(prompt: str) -> str:
     """The marked point rewards what it names; a view is what the reasoning says."""
-    if "⟦" in prompt[prompt.rindex("<answer-") :]:
-        point = prompt.rpartition("⟦")[2].partition("⟧")[0]
+    answer = prompt[prompt.rindex("<answer-") : prompt.rindex("</answer-")]
+    if "⟦" in answer:
+        point = answer.partition("⟦")[2].partition("⟧")[0]
         kind = next((kind for kind in KINDS if kind in point), "other")
         return json.dumps({"quotes": [point], "reason": "So it says.", "answer": kind})
     view = "capability puzzle" if "puzzle." in prompt else "alignment test" if "tests me" in prompt else "real task"
@@ -118,8 +120,6 @@ def test_a_point_is_shown_marked_in_the_whole_rubric_and_only_it_is() -> None:
     trace = answered("- First.\n- ⟦Second⟧ of all.\n")
     one, other = places(asked, trace)
     assert [trace.answer[place.start : place.end] for place in (one, other)] == ["First.", "⟦Second⟧ of all."]
-    from cotdrift.seen import shown
-
     assert shown(asked, trace, one.start, one.end)["answer"] == ("- ⟦First.⟧\n- [Second] of all.\n", 0)
     assert places(asked, answered("")) == []
 
@@ -166,13 +166,11 @@ def cells(seed: int, together: float, prompts: int = 14) -> pl.DataFrame:
 
 
 def test_two_things_that_go_together_are_found_so_and_others_in_one_case_of_twenty() -> None:
-    from scipy.stats import spearmanr
-
     frame = cells(0, 0.9)
     found = correlation(frame, within=False)
     assert found.value == pytest.approx(spearmanr(frame["value"], frame["value_paid"]).statistic)
     assert found.low is not None
-    assert found.low > 0.2
+    assert found.low > 0
     for within in (False, True):
         ends = [(one.low, one.high) for one in (correlation(cells(seed, 0), within=within) for seed in range(200))]
         assert sum(not low <= 0 <= high for low, high in ends if low is not None and high is not None) <= 20

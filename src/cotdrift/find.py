@@ -140,7 +140,7 @@ def _tried(study: Study, seed: int) -> list[Tried]:
 
 def _swayed(study: Study, values: dict[str, Values], seed: int) -> dict[str, Sequence[Swayed]]:
     """What ways of sampling do, for the experiments that try them."""
-    found = {}
+    found: dict[str, Sequence[Swayed]] = {}
     for declared in (one for one in declared_in(study.folder) if one.settings):
         ours = study.corpus.scan().filter(pl.col("environment").is_in(declared.environments))
         traces = ours.select("transcript_id", "condition_arm", "serving").collect()

@@ -263,7 +263,7 @@ class Frame(Struct, frozen=True, kw_only=True):
         @solver(name="sampled_by_arm")
         def of_frame() -> Solver:
             async def solve(state: TaskState, generate: Generate) -> TaskState:
-                return await generate(state, **self.settings.get(state.metadata["arm"], {}))  # type: ignore[typeddict-item]  # checked
+                return await generate(state, **self.settings.get(state.metadata["arm"], {}))
 
             return solve
 
