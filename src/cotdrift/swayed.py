@@ -65,7 +65,10 @@ class Swayed(Struct, frozen=True, kw_only=True):
     under: dict[str, Contrast]
     """The same under each setting."""
     largest: Shift | None
-    """Of all pairs of settings at one of the two checkpoints, the one that goes furthest the way the checkpoints differ."""
+    """Of all pairs of settings at one of the two checkpoints, the one that goes furthest the way the checkpoints differ.
+
+    Its interval is Bonferroni's, over all pairs at both.
+    """
     p_settings: float | None
     """How often chance alone would move some setting as far from the base; None where prompts are too few."""
     part: float | None
@@ -135,7 +138,8 @@ def swayed(frame: pl.DataFrame, declared: Declared, *, run: str, measure: str, u
     largest = None
     if furthest:
         _, setting, against, at = furthest
-        contrast = paired_difference(cells.sums[against, at], cells.sums[setting, at], seed=seed)
+        level = 1 - 2 * (1 - LEVEL) / len(shifts)
+        contrast = paired_difference(cells.sums[against, at], cells.sums[setting, at], level=level, seed=seed)
         largest = Shift(setting=setting, against=against, step=at, contrast=contrast) if contrast else None
     made = Swayed(
         run=run,

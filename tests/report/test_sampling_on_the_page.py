@@ -112,6 +112,7 @@ def test_what_rubrics_reward_is_drawn_and_held_against_the_view_of_the_task(make
     assert 'data-figure="rubrics_meant" data-panel="for what is tested, hinted"' in text
     assert 'data-figure="rubrics_points" data-panel="points for, hinted"' in text
     assert "48 rubrics." in text
+    assert "of the points reward what is tested at step 0" in text
     assert "<td>success, cunning</td>" in text
     assert "one of the two never differs" in text, "nobody took it for an alignment test"
 

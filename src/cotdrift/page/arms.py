@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import altair as alt
 
     from cotdrift.estimate import Contrast
+    from cotdrift.trend import LastAgainstFirst
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -54,7 +55,7 @@ def section(tried: Tried, of: Rows) -> dict[str, Any]:
     }
 
 
-def difference(contrast: Contrast, share: bool) -> str:
+def difference(contrast: Contrast | LastAgainstFirst, *, share: bool) -> str:
     """A difference with its interval; of shares in points."""
     scale, unit = (100.0, " points") if share else (1.0, "")
     bounds = ""
@@ -81,7 +82,7 @@ def _told(one: Apart, *, several: bool) -> dict[str, Any]:
         "arms": f"{one.arm} − {one.base}",
         "when": f"step {one.step}" if one.since is None else f"change since step {one.since}",
         "environment": one.environment,
-        "difference": difference(one.contrast, one.is_share),
+        "difference": difference(one.contrast, share=one.is_share),
         "p": told_p(p),
         "is_clear": p is not None and p < ALPHA,
         "prompts": one.contrast.prompts,

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cotdrift.figures.arms import by_arm, meant_rows, point_rows
-from cotdrift.page.arms import Rows, arms_in, panels
+from cotdrift.page.arms import Rows, arms_in, difference, panels
+from cotdrift.sentences import per_cent
 
 if TYPE_CHECKING:
     import altair as alt
 
     from cotdrift.estimate import Estimate
     from cotdrift.findings import Findings
+    from cotdrift.trend import Trend
 
 
 def rows(findings: Findings) -> Rows:
@@ -39,9 +41,7 @@ def section(findings: Findings, name: str, of: Rows) -> dict[str, Any] | None:
         "meant_arms": arms_in(of[f"{name}_meant"]),
         "points": panels(of[f"{name}_points"]),
         "points_arms": arms_in(of[f"{name}_points"]),
-        "changes": [trend.sentence() for trend in found.meant]
-        if not several
-        else [f"{trend.run}: {trend.sentence()}" for trend in found.meant],
+        "changes": [sentence for trend in found.meant if (sentence := _sentence(trend, several=several))],
         "together": [
             {
                 "run": one.run if several else "",
@@ -64,3 +64,16 @@ def _correlation(estimate: Estimate) -> str:
         return "one of the two never differs"
     bounds = "" if estimate.low is None or estimate.high is None else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
     return f"{estimate.value:.2f}{bounds}".replace("-", "−")
+
+
+def _sentence(trend: Trend, *, several: bool) -> str:
+    """How the share that rewards what is tested changed; nothing where that cannot be told."""
+    seen = [point for point in trend.points if point.value is not None]
+    if len(seen) < 2 or trend.contrast is None:
+        return ""
+    first, last = seen[0], seen[-1]
+    whose = f"{trend.run}: " if several else ""
+    return (
+        f"{whose}{per_cent(first.value or 0)} of the points reward what is tested at step {first.step}, "
+        f"{per_cent(last.value or 0)} at step {last.step}: on the same prompts {difference(trend.contrast, share=True)}."
+    )

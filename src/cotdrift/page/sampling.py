@@ -61,15 +61,19 @@ def _is_told(one: Swayed) -> bool:
     return any(p is not None and p < ALPHA for p in (one.p_between, one.p_settings))
 
 
+def _is_share(one: Swayed) -> bool:
+    return one.is_share or one.unit.startswith("share")
+
+
 def _row(one: Swayed, *, several: bool) -> dict[str, Any]:
     shift = one.largest
     return {
         "run": one.run if several else "",
         "measure": one.measure,
-        "between": difference(one.between, one.is_share or one.unit.startswith("share")) if one.between else "",
+        "between": difference(one.between, share=_is_share(one)) if one.between else "",
         "p_between": told_p(one.p_between),
         "shift": f"{shift.setting} − {shift.against}, step {shift.step}" if shift else "",
-        "by": difference(shift.contrast, one.is_share or one.unit.startswith("share")) if shift else "",
+        "by": difference(shift.contrast, share=_is_share(one)) if shift else "",
         "p": told_p(one.p_settings),
         "part": _part(one),
         "verdict": one.verdict,
@@ -81,8 +85,8 @@ def _sentence(one: Swayed, *, several: bool) -> str:
     if one.between is None or one.part is None or one.verdict not in ("cannot explain it", "could explain it"):
         return ""
     whose = f"{one.run}: " if several else ""
-    share = one.is_share or one.unit.startswith("share")
-    differs = f"{whose}{one.measure.replace('_', ' ')} differs by {difference(one.between, share)} between steps {one.since} and {one.step}"
+    between = f"between steps {one.since} and {one.step}"
+    differs = f"{whose}{one.measure.replace('_', ' ')} differs by {difference(one.between, share=_is_share(one))} {between}"
     if one.verdict == "could explain it" and one.largest:
         return (
             f"{differs}, and {one.largest.setting} in place of {one.largest.against} moves it at least as far: settings could explain it."
