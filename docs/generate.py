@@ -105,7 +105,8 @@ def _scale(grader: Grader) -> str:
 
 def _sees(grader: Grader) -> str:
     cut = f" ({grader.window} words at a time)" if grader.window else f" ({grader.around} words around each use)" if grader.around else ""
-    return ", ".join(part + (cut if part in ("reasoning", "record") else "") for part in PARTS if part in grader.sees)
+    marked = {"reasoning": cut, "record": cut, "answer": " (each point)" if grader.points else ""}
+    return ", ".join(part + marked.get(part, "") for part in PARTS if part in grader.sees)
 
 
 def _read(grader: Grader, read: Read) -> str:

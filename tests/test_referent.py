@@ -105,7 +105,7 @@ def test_terms_of_ones_own_are_added_to_those_that_were_asked_and_no_use_is_paid
         cli.main([*command, "--term", "scoreboard"], standalone_mode=False)
         told = capsys.readouterr().out
         first = len(served.asked)
-        assert "7 of which use none of the terms" in told
+        assert "7 of which hold nothing to ask about" in told
         assert means(study, "referent") == [1]
         cli.main([*command, "--term", "watchers", "--term", "scoreboard"], standalone_mode=False)
         second = len(served.asked) - first

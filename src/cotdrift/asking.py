@@ -47,9 +47,10 @@ class Asking(Struct, frozen=True, kw_only=True):
             return ("empty", "There is no summary to judge.") if all(child.missing for child in self.children) else None
         if not is_readable(grader, self.trace):
             return "redacted", f"Of reasoning there is {READABLE[self.trace.reasoning_kind]}."
-        if grader.around is not None and self.start == self.end:
-            return "unused", "The reasoning uses none of the terms."
-        if grader.reads_reasoning and not text_of(grader, self.trace)[self.start : self.end].strip():
+        if grader.marks and self.start == self.end:
+            return "unused", "The answer has no points." if grader.points else "The reasoning uses none of the terms."
+        cut = self.trace.reasoning if grader.points else text_of(grader, self.trace)[self.start : self.end]
+        if grader.reads_reasoning and not cut.strip():
             return "empty", "There is no reasoning to judge."
         return None
 
@@ -107,5 +108,5 @@ def asked_of(grader: Grader, trace: Trace, start: int, end: int) -> tuple[str, d
     seen = shown(grader, trace, start, end)
     told = grader.asked(**{part: text for part, (text, _) in seen.items()})
     order: tuple[Part, ...] = ("record", "reasoning", "answer", "scenario")  # what the model said comes before what it was told
-    plain = {part: (unmarked(text), offset) for part, (text, offset) in seen.items()} if grader.around is not None else seen
+    plain = {part: (unmarked(text), offset) for part, (text, offset) in seen.items()} if grader.marks else seen
     return told, {where: plain[where] for where in order if where in plain}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -28,6 +29,8 @@ class Declared(Struct, frozen=True, kw_only=True):
     """What is read off each answer, and what that means."""
     contrasts: tuple[tuple[str, str], ...]
     """Which arm is held against which: (arm, base)."""
+    settings: dict[str, dict[str, Any]] = {}
+    """How each arm is sampled, where it is not as the others: an option of generation, and its value."""
     environments: tuple[str, ...]
     """What its traces are called in a corpus."""
 

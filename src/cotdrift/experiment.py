@@ -41,7 +41,8 @@ SAMPLING = {"temperature": "--temperature", "max_tokens": "--max-tokens"}
 class Asked(Struct, frozen=True, kw_only=True):
     """What a sample of an experiment says of itself: with it any Inspect log is read as traces under conditions.
 
-    It stands in the sample's metadata as `{"cotdrift": {"environment": …, "prompt_id": …, "conditions": {…}, "scorer": …}}`.
+    It stands in the sample's metadata as
+    `{"cotdrift": {"environment": …, "prompt_id": …, "conditions": {…}, "scorer": …, "settings": {…}}}`.
     """
 
     environment: str
@@ -50,6 +51,8 @@ class Asked(Struct, frozen=True, kw_only=True):
     conditions: dict[str, str] = {}
     scorer: str = ""
     """The scorer whose values are outcomes under their own names; those of others bear their scorer's name too."""
+    settings: dict[str, Any] = {}
+    """How this sample is generated, where not as the whole log is."""
 
     def in_metadata(self) -> dict[str, Any]:
         """The sample's metadata; environment and prompt stand at the top as well, where Inspect's metrics group and cluster by them."""

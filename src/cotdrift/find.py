@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import polars as pl
 
@@ -22,8 +22,11 @@ from cotdrift.findings import Exclusion, Findings, Passages, Sampled
 from cotdrift.foretold import Foretold, foretold
 from cotdrift.gaming import ENVIRONMENTS, Gaming, gaming_of
 from cotdrift.ordering import Order, order_of
+from cotdrift.rewarded import GRADER, KINDS, VIEWS, Rewarded, is_of_rubrics, rewarded
+from cotdrift.scores import scores_of
 from cotdrift.sentences import clear_changes
 from cotdrift.study import Against, Study
+from cotdrift.swayed import Swayed, adjusted, settings_of, swayed
 from cotdrift.trend import Trend
 from cotdrift.values import Values
 
@@ -61,6 +64,7 @@ def find(
     ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
     ids |= {example.transcript_id for of in (gaming, ambiguity) for example in (of.examples if of else ())}
     ids |= {passage.transcript_id for passage in (judged.passages if judged else ())}
+    swayed_by, rewarded_by = _swayed(study, values, seed), _rewarded(study, seed)
     rejected = sum(source.rejected for source in study.corpus.sources)
     return Findings(
         title=study.folder.resolve().name,
@@ -78,11 +82,13 @@ def find(
         ambiguity=ambiguity,
         judged=judged,
         tried=experiments,
+        swayed=swayed_by,
+        rewarded=rewarded_by,
         foretold=kept if kept.verdicts or kept.faults else None,
         exclusions=_exclusions(study, [*trends, *(judged.trends if judged else ())], rejected),
         rejected=rejected,
         warnings=[*_lacking(judged), *_warnings(study, trends)],
-        methods=[*_methods(gaming, ambiguity, judged), *_of_frame(experiments, kept)],
+        methods=[*_methods(gaming, ambiguity, judged), *_of_frame(experiments, kept, swayed_by, rewarded_by)],
         versions=_versions(),
     )
 
@@ -158,6 +164,40 @@ def _order(study: Study, seed: int) -> Order | None:
     pairs = Study.open(folder)
     asked = pairs.corpus.scan().select("transcript_id", "model", "environment", "prompt_id", pl.col("^(condition|outcome)_.*$"))
     return order_of(pairs_of(asked.collect(), pairs.labels(MORE_OPEN)), laddered.LEVELS, seed=seed)
+
+
+def _swayed(study: Study, values: dict[str, Values], seed: int) -> dict[str, Sequence[Swayed]]:
+    """What ways of sampling do, for the experiments that try them."""
+    found: dict[str, Sequence[Swayed]] = {}
+    for declared in (one for one in declared_in(study.folder) if one.settings):
+        ours = study.corpus.scan().filter(pl.col("environment").is_in(declared.environments))
+        traces = ours.select("transcript_id", "condition_arm", "serving").collect()
+        under = traces.select("transcript_id", setting=settings_of(traces))
+        every = []
+        for run in study.chosen():
+            of_run = [
+                swayed(of.frame.join(under, on="transcript_id"), declared, run=run, measure=name, unit=of.unit, seed=seed)
+                for name, of in values.items()
+            ]
+            every += adjusted(one for one in of_run if one)
+        if every:
+            found[declared.name] = every
+    return found
+
+
+def _rewarded(study: Study, seed: int) -> dict[str, Rewarded]:
+    """What rubrics reward, for the experiments that have some written."""
+    found = {}
+    judged = {score for grader in study.graders().values() for score in scores_of(grader)}
+    points = {kind: f"{GRADER}.{kind}" for kind in KINDS}
+    for declared in filter(is_of_rubrics, declared_in(study.folder)):
+        columns = ("transcript_id", "run", "step", "environment", "prompt_id", "condition_arm")
+        traces = study.corpus.scan().filter(pl.col("environment").is_in(declared.environments)).select(*columns).collect()
+        of_points = {kind: study.values(name).frame for kind, name in points.items() if name in judged}
+        of_views = {name: study.values(name).frame for name in VIEWS if name in judged}
+        if one := rewarded(traces, of_points, of_views, declared, seed=seed):
+            found[declared.name] = one
+    return found
 
 
 def _by_environment(trends: Sequence[Trend], values: dict[str, Values], seed: int) -> dict[str, Sequence[Trend]]:
@@ -253,9 +293,10 @@ def _methods(gaming: Gaming | None, ambiguity: Ambiguity | None, judged: Judged 
     return [paragraph for name, applies in told if applies for paragraph in _paragraphs(name)]
 
 
-def _of_frame(experiments: Sequence[Tried], kept: Foretold) -> list[str]:
+def _of_frame(experiments: Sequence[Tried], kept: Foretold, swayed: dict[str, Any], rewarded: dict[str, Any]) -> list[str]:
     paragraphs = _paragraphs("methods_frame.txt")
-    return [paragraph for paragraph, applies in zip(paragraphs, (experiments, kept.verdicts), strict=True) if applies]
+    told = (experiments, kept.verdicts, swayed, rewarded)
+    return [paragraph for paragraph, applies in zip(paragraphs, told, strict=True) if applies]
 
 
 def _paragraphs(name: str) -> list[str]:

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from cotdrift.find_graded import Judged
     from cotdrift.foretold import Foretold
     from cotdrift.gaming import Gaming
+    from cotdrift.rewarded import Rewarded
     from cotdrift.serving import Serving
     from cotdrift.study import Passage
+    from cotdrift.swayed import Swayed
     from cotdrift.trace import Trace
     from cotdrift.trend import Trend
 
@@ -93,6 +95,10 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """What the experiment ambiguity says; None when the study holds none of its traces."""
     tried: Sequence[Tried] = ()
     """Experiments without a page of their own."""
+    swayed: dict[str, Sequence[Swayed]] = {}
+    """For each experiment that tries ways of sampling, an entry a run and measure; p-values are adjusted over the measures of a run."""
+    rewarded: dict[str, Rewarded] = {}
+    """For each experiment that has rubrics written, what those reward."""
     foretold: Foretold | None = None
     """What became of the predictions registered in the study; None when there are none."""
     judged: Judged | None = None

@@ -15,7 +15,7 @@ from msgspec import Struct
 from cotdrift.conversation import split_reply
 from cotdrift.declared import Declared
 from cotdrift.design import Power, fraction, full, smallest_differences
-from cotdrift.errors import InputError
+from cotdrift.errors import InputError, UnknownName
 from cotdrift.experiment import METADATA, Asked, Experiment
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from inspect_ai.dataset import Sample
     from inspect_ai.model import ChatMessage, ModelOutput
     from inspect_ai.scorer import Scorer, Target
-    from inspect_ai.solver import TaskState
+    from inspect_ai.solver import Generate, Solver, TaskState
 
     from cotdrift.design import Rows
 
@@ -63,6 +63,7 @@ def experiment(
     factors: Mapping[str, Sequence[str]] | None = None,
     contrasts: Sequence[tuple[str, str]] | None = None,
     environment: Callable[[Any], str] | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
     version: int = 1,
 ) -> Callable[[Callable[..., str | Messages]], Experiment]:
     """Make an experiment of a function that writes a prompt: of a unit, an arm and a level of each factor.
@@ -70,7 +71,8 @@ def experiment(
     Every unit is asked in every arm, under the same levels of the factors, which are spread evenly over the units; arms are compared within
     units, and units are the clusters of every interval. The first arm, and the first level of each factor, is the base; each arm is
     held against the first unless `contrasts` says which against which. `environment` says of which kind a unit is, where results should
-    be forked by kind. Raise `version` when an outcome would now say something else of the same answer.
+    be forked by kind. `settings` says how an arm is sampled, by the names of Inspect's options for generation; what it says goes before
+    what the command line says. Raise `version` when an outcome would now say something else of the same answer.
     """
 
     def made(ask: Callable[..., str | Messages]) -> Experiment:
@@ -84,6 +86,7 @@ def experiment(
             outcomes={getattr(outcome, "__name__", ""): outcome for outcome in outcomes},
             contrasts=tuple(contrasts) if contrasts is not None else tuple((arm, arms[0]) for arm in arms[1:]),
             kind=environment,
+            settings={arm: dict(options) for arm, options in (settings or {}).items()},
             version=version,
         )
         frame.check()
@@ -113,6 +116,7 @@ class Frame(Struct, frozen=True, kw_only=True):
     outcomes: Mapping[str, Outcome]
     contrasts: tuple[tuple[str, str], ...]
     kind: Callable[[Any], str] | None
+    settings: Mapping[str, Mapping[str, Any]]
     version: int
 
     def check(self) -> None:
@@ -144,6 +148,9 @@ class Frame(Struct, frozen=True, kw_only=True):
         except TypeError as fault:
             takes = ", ".join(["unit", "arm", *self.factors])
             raise wrong(f"the function does not take its factors ({fault})", f"Write: def {self.name}({takes})") from None
+        for arm in self.settings:
+            if arm not in self.arms:
+                raise wrong(f"settings name {arm!r}, which is no arm", f"Name one of: {', '.join(self.arms)}.")
         if set(self.factors) & {"unit", "arm"}:
             raise wrong("a factor is called unit or arm", "Give it another name.")
 
@@ -157,6 +164,7 @@ class Frame(Struct, frozen=True, kw_only=True):
             factors=dict(self.factors),
             outcomes={name: _first_line(read) for name, read in self.outcomes.items()},
             contrasts=self.contrasts,
+            settings={arm: dict(options) for arm, options in self.settings.items()},
             environments=tuple(dict.fromkeys(self.environment(unit) for unit in self.units)),
         )
 
@@ -188,7 +196,6 @@ class Frame(Struct, frozen=True, kw_only=True):
         """
         from inspect_ai import Epochs, Task, task
         from inspect_ai.dataset import MemoryDataset
-        from inspect_ai.solver import generate
 
         asked = [self.sample(cell, arm) for cell in self.cells(cells, seed) for arm in self.arms]
         self._check_arms(asked)
@@ -199,7 +206,7 @@ class Frame(Struct, frozen=True, kw_only=True):
         def of_frame(**_told: Any) -> Task:
             return Task(
                 dataset=MemoryDataset(asked, name=self.name),
-                solver=generate(),
+                solver=self.solver(),
                 scorer=self.scorer(),
                 epochs=Epochs(samples, "mean"),
                 version=self._fingerprint(asked),
@@ -212,7 +219,13 @@ class Frame(Struct, frozen=True, kw_only=True):
         """The prompt of a cell in one arm."""
         from inspect_ai.dataset import Sample
 
-        said = Asked(environment=self.environment(cell.unit), prompt_id=cell.unit, conditions={**cell.levels, "arm": arm}, scorer=SCORER)
+        said = Asked(
+            environment=self.environment(cell.unit),
+            prompt_id=cell.unit,
+            conditions={**cell.levels, "arm": arm},
+            scorer=SCORER,
+            settings=dict(self.settings.get(arm, {})),
+        )
         asked = self.ask(self.units[cell.unit], arm, **cell.levels)
         if not isinstance(asked, str | Sequence) or not asked:
             raise InputError(f"experiment {self.name!r}: {cell.unit!r}, arm {arm!r}: no prompt came back. Return a text, or messages.")
@@ -224,7 +237,7 @@ class Frame(Struct, frozen=True, kw_only=True):
         """Two arms that ask the same of every unit are a slip of the pen."""
         by_arm = {arm: [_plain(one) for one in asked[place :: len(self.arms)]] for place, arm in enumerate(self.arms)}
         for arm, base in self.contrasts:
-            if by_arm[arm] == by_arm[base]:
+            if by_arm[arm] == by_arm[base] and self.settings.get(arm, {}) == self.settings.get(base, {}):
                 raise InputError(
                     f"experiment {self.name!r}: the arms {arm!r} and {base!r} ask the same of every unit. Let the prompt depend on `arm`."
                 )
@@ -232,7 +245,29 @@ class Frame(Struct, frozen=True, kw_only=True):
     def _fingerprint(self, asked: Sequence[Sample]) -> str:
         """Another one where other prompts are asked, or other outcomes are read: its answers must not be mixed with these."""
         told = [self.version, sorted(self.outcomes), sorted((str(one.id), _plain(one)) for one in asked)]
-        return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:16]
+        told += [self.settings] if self.settings else []
+        return hashlib.sha256(msgspec.json.encode(told, order="sorted")).hexdigest()[:16]
+
+    def solver(self) -> Solver:
+        """An answer, sampled as its arm says."""
+        from inspect_ai.model import GenerateConfig
+        from inspect_ai.solver import generate, solver
+
+        for arm, options in self.settings.items():
+            for option in options:
+                if option not in GenerateConfig.model_fields:
+                    raise UnknownName(f"option of generation for the arm {arm!r} of {self.name}", option, GenerateConfig.model_fields)
+        if not self.settings:
+            return generate()
+
+        @solver(name="sampled_by_arm")
+        def of_frame() -> Solver:
+            async def solve(state: TaskState, generate: Generate) -> TaskState:
+                return await generate(state, **self.settings.get(state.metadata["arm"], {}))
+
+            return solve
+
+        return of_frame()
 
     def scorer(self) -> Scorer:
         """All outcomes of an answer; NaN, which Inspect leaves out of every mean, where one cannot be told."""

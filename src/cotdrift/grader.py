@@ -25,8 +25,8 @@ Part = Literal["scenario", "reasoning", "answer", "record"]
 Reason = Literal["refusal", "unparsable", "truncated", "empty", "redacted", "over budget", "failed", "unused"]
 """Why a judgment could not be had.
 
-`redacted`: there is no raw reasoning to read, or a provider's summary of it alone. `unused`: the trace uses none of the words that are
-asked about, so that there is nothing to judge.
+`redacted`: there is no raw reasoning to read, or a provider's summary of it alone. `unused`: the trace has none of the words, or
+of the points, that are asked about, so that there is nothing to judge.
 """
 UNASKED: frozenset[Reason | None] = frozenset({"redacted", "unused"})
 """Reasons for which nobody was asked: they say nothing of a judge."""
@@ -85,6 +85,8 @@ class Grader(Struct, frozen=True, kw_only=True):
     """Words of reasoning, or of the record, judged at a time; None judges all of it at once."""
     around: int | None = None
     """Words shown on each side of a use of one of the terms, where each use is judged by itself; None where uses are not looked for."""
+    points: bool = False
+    """Whether each point of the answer is judged by itself, as those of a rubric are."""
     terms: tuple[str, ...] = ()
     """The terms whose uses are judged, in their exact forms. They are no part of the fingerprint: a use is judged alone."""
     groups: int | None = None
@@ -108,13 +110,19 @@ class Grader(Struct, frozen=True, kw_only=True):
         """A fingerprint of all that a judge is told: another one is another instrument."""
         told = f"{self.asked()}\n{self.prompt}\n{self.window}"
         told += f"\n{self.around}" if self.around else ""
+        told += "\neach point" if self.points else ""
         told += f"\n{self.groups}\n{self.together}" if self.groups else ""
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     @property
     def is_of_whole(self) -> bool:
-        """Whether a trace is asked about once; else each of its windows, or of its uses of the terms, is."""
-        return self.window is None and self.around is None
+        """Whether a trace is asked about once; else each of its windows, of its uses of the terms, or of its points is."""
+        return self.window is None and not self.marks
+
+    @property
+    def marks(self) -> bool:
+        """Whether what is asked about is marked in what stands around it, and may be found nowhere in a trace: a use, or a point."""
+        return self.around is not None or self.points
 
     @property
     def reads_reasoning(self) -> bool:
@@ -182,6 +190,7 @@ class Head(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     version: Count = 1
     window: Count | None = None
     around: Count | None = None
+    points: bool = False
     terms: list[str] = []
     groups: Count | None = None
     worse: Literal["high", "low"] = "high"
@@ -248,6 +257,8 @@ def _checked(path: Path, name: str, head: Head, answers: tuple[Answer, ...], pro
             "`around` shows so many words on each side of every use of `terms` in the reasoning",
             "Give both, without `window`, and show {reasoning}.",
         )
+    if head.points and (head.window is not None or head.around is not None or "answer" not in shown):
+        raise wrong("`points` has each point of the answer judged by itself", "Show {answer}, and leave `window` and `around` out.")
     if head.groups is None and any(read.how == "whole" for read in head.reads):
         raise wrong("`whole` reads the summary of all windows, and nothing is summed up", "Give `groups`, or leave that read out.")
     if head.groups is not None and (head.groups < 3 or head.window is None or not {"summaries"} <= summed <= {"scenario", "summaries"}):
@@ -274,6 +285,7 @@ def _checked(path: Path, name: str, head: Head, answers: tuple[Answer, ...], pro
         version=head.version,
         window=head.window,
         around=head.around,
+        points=head.points,
         groups=head.groups,
         together=together,
         worse=head.worse,

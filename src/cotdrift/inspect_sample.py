@@ -149,7 +149,7 @@ class SampleReader:
             conditions=asked.conditions | _conditions(told),
             outcomes=outcomes | _told_outcomes(told),
             model=self.model,
-            serving=self.serving | _surprise(sample),
+            serving=self.serving | settings(asked.settings, known=None) | _surprise(sample),
             truncated=reply.cut_off or bool(sample.limit or sample.error) or not CUT_OFF.isdisjoint(stops),
             source=f"{self.where.path}:{place}",
             extra=_extra(sample, unnumbered, stops),

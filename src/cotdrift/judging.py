@@ -16,10 +16,10 @@ from msgspec.structs import replace
 
 from cotdrift.asking import Asking, Past, as_child
 from cotdrift.corpus import Corpus
-from cotdrift.errors import InputError
+from cotdrift.errors import InputError, UnknownName
 from cotdrift.grader import UNASKED, Grader, Reason
 from cotdrift.judgment import Child, Judgment, Judgments, Writer, locate, read_reply, why_missing
-from cotdrift.seen import drawn, is_readable, places, scenario_of, unmarked
+from cotdrift.seen import drawn, is_readable, places, scenario_of, text_of, unmarked
 from cotdrift.trace import Trace
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class Chosen(Struct, frozen=True, kw_only=True):
     """How many of each checkpoint, the same prompts and samples of each wherever they are there; None judges all."""
     run: str | None = None
     environment: str | None = None
+    conditions: Mapping[str, str] = {}
+    """Only those under these conditions: factor → level."""
     among: frozenset[str] | None = None
     """Only these traces; None for any."""
     seed: int = 0
@@ -72,7 +74,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     set_aside: int
     """Traces whose reasoning cannot be read: a summary, redacted, or none."""
     unused: int
-    """Traces that use none of the terms, of which nothing is asked."""
+    """Traces that use none of the terms, or have no points: of them nothing is asked."""
     untold: int
     """Traces without a prompt, where the grader is to see what the model was told."""
     input_tokens: int
@@ -84,7 +86,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         """The plan in one sentence."""
         cost = "at a price that is not known" if self.cost is None else f"about ${self.cost:,.2f}"
         aside = f"; {self.set_aside:,} more are set aside, as their reasoning cannot be read" if self.set_aside else ""
-        aside = (f", {self.unused:,} of which use none of the terms" if self.unused else "") + aside
+        aside = (f", {self.unused:,} of which hold nothing to ask about" if self.unused else "") + aside
         untold = f" Of {self.untold:,} traces there is no prompt, which this grader is to see: read the prompts in." if self.untold else ""
         return (
             f"{self.asked:,} judgments to ask for, of {self.traces:,} traces{aside}; {self.had:,} are there already. "
@@ -150,7 +152,13 @@ async def _count_tokens(text: str) -> int:
 
 def choose(corpus: Corpus, chosen: Chosen) -> list[str]:
     """The traces to judge, in an order that tells nothing of their checkpoint."""
-    rows = corpus.scan().select("transcript_id", "run", "step", "checkpoint", "environment", "prompt_id", "rep")
+    rows = corpus.scan()
+    for factor, level in chosen.conditions.items():
+        known = [name.removeprefix("condition_") for name in rows.collect_schema().names() if name.startswith("condition_")]
+        if factor not in known:
+            raise UnknownName("condition", factor, known)
+        rows = rows.filter(pl.col(f"condition_{factor}") == level)
+    rows = rows.select("transcript_id", "run", "step", "checkpoint", "environment", "prompt_id", "rep")
     if chosen.run is not None:
         rows = rows.filter(pl.col("run") == chosen.run)
     if chosen.environment is not None:
@@ -209,7 +217,7 @@ def plan_pass(
     for trace in _traces(corpus, ids):
         aside += not is_readable(grader, trace)
         untold += "scenario" in grader.sees and not scenario_of(trace).strip()
-        unused += grader.around is not None and not places(grader, trace)
+        unused += grader.marks and not places(grader, trace)
         for tokens, there in (needed for judge in judges for needed in _needed(past, trace, judge)):
             had, asked, sent = had + there, asked + (not there), sent + (0 if there else tokens)
     received = asked * TOKENS_OF_A_REPLY
@@ -360,7 +368,7 @@ async def ask(grader: Grader, judge: Model, settings: str, one: Asking, purse: P
         level=one.level,
         start=one.start,
         end=one.end,
-        marked=one.trace.reasoning[one.start : one.end] if grader.around is not None else "",
+        marked=text_of(grader, one.trace)[one.start : one.end] if grader.marks else "",
         stands_for=one.stands_for,
         children=tuple(child.as_child for child in one.children),
         repeat=one.repeat,
@@ -387,7 +395,7 @@ async def ask(grader: Grader, judge: Model, settings: str, one: Asking, purse: P
     said = read_reply(grader, output.completion)
     if said is None:
         return replace(judgment, missing=why_missing(output.completion, output.stop_reason))
-    if grader.around is not None:
+    if grader.marks:
         quotes = tuple(locate(unmarked(quote), parts, near=one.start) for quote in said.quotes)
     else:
         quotes = tuple(locate(quote, parts) for quote in said.quotes)

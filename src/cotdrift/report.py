@@ -30,6 +30,8 @@ from cotdrift.page import ambiguity as ambiguity_shown
 from cotdrift.page import arms as arms_shown
 from cotdrift.page import gaming as gaming_shown
 from cotdrift.page import graded as graded_shown
+from cotdrift.page import rubrics as rubrics_shown
+from cotdrift.page import sampling as sampling_shown
 from cotdrift.page import shown
 from cotdrift.page.carried import LONGEST_LINE, chosen_terms, columns, script_json, visible, whole_traces
 from cotdrift.sentences import REFERENCES, clear_changes, named, of_serving
@@ -38,6 +40,7 @@ from cotdrift.study import Study
 if TYPE_CHECKING:
     import altair as alt
 
+    from cotdrift.arms import Tried
     from cotdrift.gaming import Gaming
 
 SCRIPTS = ("data", "figures", "terms", "passages", "start")
@@ -149,7 +152,7 @@ def page(findings: Findings) -> str:
         server=of_serving(findings.serving) if findings.serving else (),
         gaming=gaming_shown.section(findings, rows),
         ambiguity=ambiguity_shown.section(findings),
-        tried=[arms_shown.section(one, rows) for one in findings.tried],
+        tried=[_experiment(findings, one, rows) for one in findings.tried],
         judged=graded_shown.section(findings),
         figures=figures,
         longest=LONGEST_LINE,
@@ -171,8 +174,16 @@ def _rows(findings: Findings) -> dict[str, list[dict[str, Any]]]:
         **(_gaming_rows(findings.gaming) if findings.gaming else {}),
         **(ambiguity_shown.rows(findings.ambiguity) if findings.ambiguity else {}),
         **arms_shown.rows(findings.tried),
+        **sampling_shown.rows(findings),
+        **rubrics_shown.rows(findings),
         **(graded_shown.rows(findings.judged) if findings.judged else {}),
     }
+
+
+def _experiment(findings: Findings, one: Tried, rows: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    name = one.declared.name
+    apart = {"settings": sampling_shown.section(findings, name, rows), "rubrics": rubrics_shown.section(findings, name, rows)}
+    return arms_shown.section(one, rows) | apart
 
 
 def _gaming_rows(gaming: Gaming) -> dict[str, list[dict[str, Any]]]:
@@ -205,6 +216,7 @@ def _figures(findings: Findings, rows: dict[str, list[dict[str, Any]]]) -> dict[
         if rows.get(name):
             drawn[name] = draw(rows[name], runs)
     drawn |= arms_shown.figures(findings.tried, rows)
+    drawn |= sampling_shown.figures(findings, rows) | rubrics_shown.figures(findings, rows)
     if rows.get("gaming_probes"):
         drawn["gaming_probes"] = small_multiples(rows["gaming_probes"], zero=True)
     return drawn

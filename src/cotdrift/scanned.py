@@ -23,7 +23,7 @@ from cotdrift.errors import InputError, UnknownName
 from cotdrift.grader import Answer, Grader, Reason, with_terms
 from cotdrift.judging import READ_AT_ONCE, settings_of
 from cotdrift.judgment import KEY, TRIED_AGAIN, Child, Judgment, Known, Quote, Writer, locate, why_missing
-from cotdrift.seen import Place, places
+from cotdrift.seen import Place, places, text_of
 from cotdrift.trace import Trace
 
 SPEC = "_scan.json"
@@ -70,7 +70,7 @@ class Scanned(Struct, frozen=True, kw_only=True):
     loose: int
     """Summaries of other judgments than those that are kept here."""
     unused: int
-    """Transcripts that use none of the terms, of which nothing was asked."""
+    """Transcripts that use none of the terms, or have no points: of them nothing was asked."""
     set_aside: int
     """Transcripts whose reasoning cannot be read: a summary, redacted, or none."""
     faults: tuple[str, ...]
@@ -86,7 +86,7 @@ class Scanned(Struct, frozen=True, kw_only=True):
                 (self.strange, "are of transcripts that are not in the study"),
                 (self.unlike, "are of transcripts whose text is another in the study"),
                 (self.loose, "sum up other judgments than those that are kept"),
-                (self.unused, "are of transcripts that use none of the terms"),
+                (self.unused, "are of transcripts that hold nothing to ask about"),
                 (self.set_aside, "are set aside, as their reasoning cannot be read"),
             )
             if many
@@ -319,7 +319,7 @@ class Scan:
         )
         of_parts = {}
         for start, end, stands_for in places(grader, trace) or [Place(0, 0)]:
-            marked = trace.reasoning[start:end] if grader.around is not None else ""
+            marked = text_of(grader, trace)[start:end] if grader.marks else ""
             of_parts[start, end] = replace(begun, start=start, end=end, stands_for=stands_for, marked=marked)
         if row.error is not None:
             reason: Reason = "refusal" if row.refused else "failed"
@@ -361,7 +361,7 @@ class Scan:
         asked = Asking(trace=trace, judge=judgment.judge, start=judgment.start, end=judgment.end, level=judgment.level, children=children)
         _, shown = asked.told(self.grader)
         told = [quote.text for quote in ours.quotes] if ours else [one.cite for one in result.references if one.cite]
-        near = judgment.start if self.grader.around is not None else 0
+        near = judgment.start if self.grader.marks else 0
         quotes = tuple(locate(quote, shown, near=near) for quote in told if not MARK.fullmatch(quote))
         return replace(judgment, label=answer.label, value=answer.value, details=ours.details if ours else {}, quotes=quotes)
 

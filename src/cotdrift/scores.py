@@ -64,7 +64,7 @@ def scores_of(grader: Grader) -> dict[str, Score]:
         if all(read.name for read in reads):
             found.insert(0, found[0]._replace(name=grader.name))
     if grader.window is None and (not grader.is_number or (grader.is_yes_or_no and len(grader.answers) > 2)):
-        unit = "share of traces" if grader.is_of_whole else "share of uses"
+        unit = f"share of {'traces' if grader.is_of_whole else 'points' if grader.points else 'uses'}"
         found += [_share(_dotted(grader, answer.label), unit, _labelled(answer.label)) for answer in grader.answers]
     found += [
         _share(_dotted(grader, level), "share of traces", _detailed(detail.name, level))

@@ -253,13 +253,13 @@ def _mixes(said: Sequence[Mapping[str, Any]]) -> Mixes:
     for one in said:
         for name, value in one.items():
             if name not in IGNORED:
-                counted[name][_address(value) if name == "base_url" else msgspec.json.encode(value, order="sorted").decode()] += 1
+                counted[name][msgspec.json.encode(address(value) if name == "base_url" else value, order="sorted").decode()] += 1
     return {name: {value: n / len(said) for value, n in values.items()} for name, values in counted.items()}
 
 
-def _address(url: Any) -> str:
-    """The host alone: a server of one's own takes another port each time."""
-    return msgspec.json.encode(urlsplit(str(url)).hostname or str(url)).decode()
+def address(url: Any) -> str:
+    """The host of a server alone: one of one's own takes another port each time."""
+    return urlsplit(str(url)).hostname or str(url)
 
 
 def _changes(run: str, steps: Mapping[int, Mixes], trends: Sequence[Trend]) -> Iterator[Changed]:

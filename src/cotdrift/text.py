@@ -67,12 +67,13 @@ def sentences(text: str) -> list[tuple[int, int]]:
     ['1. It is 3.5, e.g. four.', 'Is it?']
     """
     found: list[tuple[int, int]] = []
-    start = 0
+    start, letter = 0, LETTER.search(text)
     for stop in SENTENCE_END.finditer(text):
-        if LETTER.search(text, start, stop.start()) and _ends_sentence(text, stop):
+        if letter and letter.start() < stop.start() and _ends_sentence(text, stop):
             found.append(_stripped(text, start, stop.end()))
             start = stop.end()
-    if LETTER.search(text, start):
+            letter = LETTER.search(text, start)
+    if letter:
         found.append(_stripped(text, start, len(text)))
     elif found:
         found[-1] = _stripped(text, found[-1][0], len(text))

@@ -36,6 +36,9 @@ FAULTS = 5
 )
 @options.run
 @options.environment
+@click.option(
+    "--only", "only", metavar="NAME=LEVEL", multiple=True, help="Only traces under a condition, such as arm=rubric. May be repeated."
+)
 @click.option("--max-cost", type=click.FloatRange(min=0), help="Dollars the pass may cost.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Tokens the pass may send and receive, together.")
 @click.option("--price", metavar="IN,OUT", help="Dollars for a million tokens sent and received, where Inspect does not know.")
@@ -66,6 +69,7 @@ def command(
     anchors: int | None,
     run: str | None,
     environment: str | None,
+    only: tuple[str, ...],
     max_cost: float | None,
     max_tokens: int | None,
     price: str | None,
@@ -103,7 +107,7 @@ def command(
         *graders,
         judges=list(dict.fromkeys(models.split(","))),
         terms=terms,
-        chosen=Chosen(per_checkpoint=sample, run=run, environment=environment, seed=seed),
+        chosen=Chosen(per_checkpoint=sample, run=run, environment=environment, conditions=dict(map(_condition, only)), seed=seed),
         anchors=anchors,
         limits=Limits(cost=max_cost, tokens=max_tokens, price=_price(price)),
         dry_run=dry_run,
@@ -155,6 +159,13 @@ def _batch(told: str | None) -> bool | int | None:
     if not told.isdecimal() or int(told) < 1:
         raise click.BadParameter(f"{told!r} is no number of requests. Write for example --batch 500, or --batch at the end.")
     return int(told)
+
+
+def _condition(told: str) -> tuple[str, str]:
+    name, equals, level = told.partition("=")
+    if not (name and equals):
+        raise click.BadParameter(f"{told!r} is not NAME=LEVEL. Write for example --only arm=rubric.", param_hint="--only")
+    return name, level
 
 
 def _price(told: str | None) -> tuple[float, float] | None:

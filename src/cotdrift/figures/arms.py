@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     import altair as alt
 
     from cotdrift.arms import Apart, Tried
+    from cotdrift.rewarded import Rewarded
+    from cotdrift.swayed import Level, Swayed
+    from cotdrift.trend import Trend
 
 Rows = list[dict[str, Any]]
 
@@ -40,6 +43,62 @@ def arm_rows(tried: Tried) -> Rows:
             for point in trend.points
         ]
     return _by_panel(rows)
+
+
+def setting_rows(measures: Sequence[Swayed]) -> Rows:
+    """A row a measure, run, setting and checkpoint; shares in per cent. The setting stands as the arm."""
+    several = len({one.run for one in measures}) > 1
+    return _by_panel([_level_row(one, level, several=several) for one in measures for level in one.levels])
+
+
+def _level_row(one: Swayed, level: Level, *, several: bool) -> dict[str, Any]:
+    scale = 100.0 if one.is_share or one.unit.startswith("share") else 1.0
+    return {
+        "panel": panel(one.measure, one.run, several=several),
+        "outcome": one.measure,
+        "run": one.run,
+        "arm": level.setting,
+        "step": level.step,
+        "unit": one.unit.replace("share", "%", 1),
+        "value": _times(scale, level.estimate.value),
+        "low": _times(scale, level.estimate.low),
+        "high": _times(scale, level.estimate.high),
+        "traces": level.estimate.traces,
+        "prompts": level.estimate.prompts,
+        "missing": 0,
+    }
+
+
+def point_rows(found: Rewarded) -> Rows:
+    """A row a run, kind of point and checkpoint, in per cent of points. The kind stands as the arm, in a panel a run."""
+    return _by_panel([row for kind, trends in found.kinds.items() for row in _point_rows("points for", kind, trends)])
+
+
+def meant_rows(found: Rewarded) -> Rows:
+    """A row a run, thing tested and checkpoint: the per cent of points that reward it. The thing tested stands as the arm."""
+    every = {"all": found.meant, **found.by_tested}
+    return _by_panel([row for kind, trends in every.items() for row in _point_rows("for what is tested", kind, trends)])
+
+
+def _point_rows(called: str, kind: str, trends: Sequence[Trend]) -> Rows:
+    return [
+        {
+            "panel": f"{called}, {trend.run}",
+            "outcome": trend.measure,
+            "run": trend.run,
+            "arm": kind,
+            "step": point.step,
+            "unit": "% of points",
+            "value": _times(100, point.value),
+            "low": _times(100, point.low),
+            "high": _times(100, point.high),
+            "traces": point.traces,
+            "prompts": point.prompts,
+            "missing": point.missing,
+        }
+        for trend in trends
+        for point in trend.points
+    ]
 
 
 def apart_rows(tried: Tried) -> Rows:

@@ -70,7 +70,7 @@ def draw(corpus: Corpus, grader: Grader, design: Design, *, judgments: pl.DataFr
     """The cases for one annotator, in the order in which they are asked.
 
     `judgments` has a row a judgment: transcript_id, judge, value, and with `quotes` a quote. Reasoning that cannot be read is left out, and
-    where uses of terms are asked about, traces without any.
+    where uses of terms or points are asked about, traces without any.
     """
     strata = _strata(_readable(corpus, grader), grader, design, _checked(judgments))
     if not strata:
@@ -132,10 +132,10 @@ def _readable(corpus: Corpus, grader: Grader) -> pl.DataFrame:
     if grader.reads_reasoning:
         rows = rows.filter(pl.col("reasoning_kind") == "raw")
     found = rows.sort("transcript_id").collect()
-    if grader.around is None:
+    if not grader.marks:
         return found
-    with_uses = [trace.transcript_id for trace in corpus.traces(*found["transcript_id"]) if places(grader, trace)]
-    return found.filter(pl.col("transcript_id").is_in(with_uses))
+    with_any = [trace.transcript_id for trace in corpus.traces(*found["transcript_id"]) if places(grader, trace)]
+    return found.filter(pl.col("transcript_id").is_in(with_any))
 
 
 def _strata(rows: pl.DataFrame, grader: Grader, design: Design, judgments: pl.DataFrame | None) -> dict[str, list[str]]:

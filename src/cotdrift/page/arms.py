@@ -12,6 +12,9 @@ from cotdrift.sentences import ALPHA, number
 if TYPE_CHECKING:
     import altair as alt
 
+    from cotdrift.estimate import Contrast
+    from cotdrift.trend import LastAgainstFirst
+
 Rows = dict[str, list[dict[str, Any]]]
 
 
@@ -44,25 +47,34 @@ def section(tried: Tried, of: Rows) -> dict[str, Any]:
         "arms": declared.arms,
         "outcomes": list(declared.outcomes.items()),
         "varied": [(factor, levels) for factor, levels in declared.factors.items() if len(levels) > 1],
-        "panels": _panels(of[f"{declared.name}_arms"]),
-        "apart": _panels(of[f"{declared.name}_apart"]),
+        "panels": panels(of[f"{declared.name}_arms"]),
+        "apart": panels(of[f"{declared.name}_apart"]),
         "contrasts": [_told(one, several=several) for one in sorted(ends, key=lambda one: (one.run, bool(one.environment)))],
         "has_environments": any(one.environment for one in ends),
         "several_runs": several,
     }
 
 
-def _panels(of: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+def difference(contrast: Contrast | LastAgainstFirst, *, share: bool) -> str:
+    """A difference with its interval; of shares in points."""
+    scale, unit = (100.0, " points") if share else (1.0, "")
+    bounds = ""
+    if contrast.low is not None and contrast.high is not None:
+        bounds = f" [{_signed(scale * contrast.low)}, {_signed(scale * contrast.high)}]"
+    return f"{_signed(scale * contrast.value)}{unit}{bounds}"
+
+
+def told_p(p: float | None) -> str:
+    """A p-value in few signs; nothing for none."""
+    return "" if p is None else "< 0.001" if p < 0.001 else number(p)
+
+
+def panels(of: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     """Each panel with its unit."""
     return list({row["panel"]: row["unit"] for row in of}.items())
 
 
 def _told(one: Apart, *, several: bool) -> dict[str, Any]:
-    scale, unit = (100.0, " points") if one.is_share else (1.0, "")
-    contrast = one.contrast
-    bounds = ""
-    if contrast.low is not None and contrast.high is not None:
-        bounds = f" [{_signed(scale * contrast.low)}, {_signed(scale * contrast.high)}]"
     p = one.p_adjusted
     return {
         "run": one.run if several else "",
@@ -70,12 +82,17 @@ def _told(one: Apart, *, several: bool) -> dict[str, Any]:
         "arms": f"{one.arm} − {one.base}",
         "when": f"step {one.step}" if one.since is None else f"change since step {one.since}",
         "environment": one.environment,
-        "difference": f"{_signed(scale * contrast.value)}{unit}{bounds}",
-        "p": "" if p is None else "< 0.001" if p < 0.001 else number(p),
+        "difference": difference(one.contrast, share=one.is_share),
+        "p": told_p(p),
         "is_clear": p is not None and p < ALPHA,
-        "prompts": contrast.prompts,
+        "prompts": one.contrast.prompts,
     }
 
 
 def _signed(value: float) -> str:
     return f"{'−' if value < 0 else '+' if value > 0 else ''}{number(abs(value))}"
+
+
+def arms_in(of: Sequence[dict[str, Any]]) -> list[str]:
+    """The arms of a figure, in its order."""
+    return list(dict.fromkeys(row["arm"] for row in of))
