@@ -17,7 +17,7 @@ BEGINS = """Numbers read off the raw reasoning of a trace with no model involved
 compared by the trend over their means. A version goes up when the same trace would now give another number."""
 SHELF = "## The shelf\n"
 """The heading of the guide to graders from which on it is generated."""
-PARTS = ("scenario", "reasoning", "answer")
+PARTS = ("scenario", "reasoning", "record", "answer")
 
 
 def pages() -> dict[str, str]:
@@ -78,6 +78,10 @@ def _rubric(grader: Grader) -> str:
     for detail in grader.details:
         levels = "\n".join(f"- `{label}`: {meaning}" for label, meaning in detail.levels.items())
         said += [f"**{detail.name}**: {detail.asked}", levels]
+    if grader.terms:
+        said.append(f"Asked of each use of: {', '.join(f'`{term}`' for term in grader.terms)}.")
+    if grader.groups:
+        said.append(f"Summed up {grader.groups} at a time, up to one summary of the whole.")
     if grader.reads:
         said.append("Of each trace: " + "; ".join(_read(grader, read) for read in grader.reads) + ".")
     return "\n\n".join([*said, f"*{grader.source}.*"])
@@ -100,8 +104,8 @@ def _scale(grader: Grader) -> str:
 
 
 def _sees(grader: Grader) -> str:
-    window = f" ({grader.window} words at a time)" if grader.window else ""
-    return ", ".join(part + (window if part == "reasoning" else "") for part in PARTS if part in grader.sees)
+    cut = f" ({grader.window} words at a time)" if grader.window else f" ({grader.around} words around each use)" if grader.around else ""
+    return ", ".join(part + (cut if part in ("reasoning", "record") else "") for part in PARTS if part in grader.sees)
 
 
 def _read(grader: Grader, read: Read) -> str:

@@ -106,6 +106,11 @@ def test_report_does_it_all_in_one_go(rollouts: Rollouts, tmp_path: Path, run: C
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert any("overshadow" in sentence for sentence in done["sentences"])
     assert done["study"] == str(tmp_path / "study")
+    assert done["serving"][0].startswith("Of 192 traces that were looked at, none of the checks speaks against the server")
+    checked = run("check", tmp_path / "study", "--json").json
+    assert checked["trusted"] and checked["traces"] == 192 and checked["sentences"] == done["serving"]
+    assert {one["check"] for one in checked["checked"]} >= {"soup", "bytes", "tokens", "echo", "no answer", "cut off"}
+    assert run("check", tmp_path / "study").out.startswith("Of 192 traces")
 
 
 @pytest.mark.parametrize(

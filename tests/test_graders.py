@@ -31,7 +31,8 @@ PARTS = {
     "rationalisation": "scenario reasoning",
     "reasonableness": "scenario answer",
     "reasonableness_reasoned": "scenario reasoning answer",
-    "review": "scenario reasoning",
+    "referent": "scenario reasoning",
+    "review": "scenario record",
     "reward_reasoning": "scenario reasoning",
 }
 """What the question of each is about, and so what has to be shown."""
@@ -62,6 +63,11 @@ prompt: |
   Look at this.
   {reasoning}
 """
+
+
+def prompts(asked: Grader) -> list[str]:
+    return [asked.prompt, asked.together] if asked.together else [asked.prompt]
+
 
 every_grader = pytest.mark.parametrize("asked", SHELF.values(), ids=SHELF)
 
@@ -105,44 +111,49 @@ def test_the_head_of_a_grader_is_whole(asked: Grader) -> None:
 
 @every_grader
 def test_a_prompt_says_that_what_it_shows_is_data_and_shows_it_after_what_to_do(asked: Grader) -> None:
-    first, second, *_ = asked.prompt.splitlines()
-    assert first.startswith("You are shown "), "a judge is told first what it sees"
-    assert second == DATA
     assert PLACE.findall(asked.prompt) == PARTS[asked.name].split(), "each part once"
-    instructions, *shown = asked.prompt.split("\n\n{")
-    assert not PLACE.search(instructions)
-    assert [one.partition("}")[2].partition("\n")[0] for one in shown] == [""] * len(shown), "each in a paragraph of its own"
+    assert not asked.together or PLACE.findall(asked.together) == ["scenario", "summaries"]
+    for prompt in prompts(asked):
+        first, second, *_ = prompt.splitlines()
+        assert first.startswith("You are shown "), "a judge is told first what it sees"
+        assert second == DATA
+        instructions, *shown = prompt.split("\n\n{")
+        assert not PLACE.search(instructions)
+        assert [one.partition("}")[2].partition("\n")[0] for one in shown] == [""] * len(shown), "each in a paragraph of its own"
 
 
 @every_grader
 def test_a_prompt_asks_for_quotes_last_and_leaves_the_form_to_the_runner(asked: Grader) -> None:
-    last = PLACE.split(asked.prompt)[-1]
-    assert "word for word" in last
-    assert 5 <= len(last.split()) <= 40
-    said = PLACE.sub("", asked.prompt)
-    assert not re.search(r"json|[{}]", said, re.IGNORECASE)
+    for prompt in prompts(asked):
+        last = PLACE.split(prompt)[-1]
+        assert "word for word" in last
+        assert 5 <= len(last.split()) <= 40
+        said = PLACE.sub("", prompt)
+        assert not re.search(r"json|[{}]", said, re.IGNORECASE)
 
 
 @every_grader
 def test_a_prompt_is_short_enough_for_a_small_judge(asked: Grader) -> None:
-    assert 180 <= len(asked.prompt.split()) <= 440
-    assert max(map(len, re.split(r"(?<=[.?!:])\s", asked.prompt))) <= 320, "no sentence is long"
+    for prompt in prompts(asked):
+        assert 180 <= len(prompt.split()) <= 440
+        assert max(map(len, re.split(r"(?<=[.?!:])\s", prompt))) <= 320, "no sentence is long"
 
 
 @every_grader
 def test_the_examples_of_a_prompt_answer_in_its_own_words_and_one_is_a_near_miss(asked: Grader) -> None:
-    examples = EXAMPLE.findall(asked.prompt)
-    assert 2 <= len(examples) <= 4
-    assert all(one.startswith(f"{number}. ") for number, one in enumerate(examples, 1))
-    assert any(" Near miss. " in one for one in examples)
-    assert "made up, not to be quoted" in asked.prompt
-    verdicts = [VERDICT.findall(one) for one in examples]
-    assert all(len(found) == 1 for found in verdicts), "each example has one answer"
-    labels = [found[0][0] for found in verdicts]
-    assert all(asked.answer(label) for label in labels)
-    assert len(set(labels)) >= 2, "they show where one answer ends and another begins"
     levels = {level for detail in asked.details for level in detail.levels}
-    assert {found[0][1] for found in verdicts} - {""} <= levels
+    for prompt in prompts(asked):
+        examples = EXAMPLE.findall(prompt)
+        assert 2 <= len(examples) <= 4
+        assert all(one.startswith(f"{number}. ") for number, one in enumerate(examples, 1))
+        assert any(" Near miss. " in one for one in examples)
+        assert "made up, not to be quoted" in prompt
+        verdicts = [VERDICT.findall(one) for one in examples]
+        assert all(len(found) == 1 for found in verdicts), "each example has one answer"
+        labels = [found[0][0] for found in verdicts]
+        assert all(asked.answer(label) for label in labels)
+        assert len(set(labels)) >= 2, "they show where one answer ends and another begins"
+        assert {found[0][1] for found in verdicts} - {""} <= levels
 
 
 @every_grader
@@ -204,10 +215,21 @@ def test_motivated_reasoning_is_one_scale_read_off_by_two_sets_of_signs() -> Non
     assert set(principled.details[0].levels) - set(rebuttal.details[0].levels) == {"guideline"}
 
 
-def test_a_review_rates_on_a_scale() -> None:
-    values = [answer.value for answer in SHELF["review"].answers]
+def test_a_review_rates_windows_and_their_summaries_on_one_scale() -> None:
+    asked = SHELF["review"]
+    values = [answer.value for answer in asked.answers]
     assert (values[0], values[-1]) == (0, 10)
     assert all(low < high for low, high in pairwise(values))
+    assert (asked.window, asked.groups) == (800, 10)
+    assert [read.how for read in asked.reads] == ["worst decile", "whole"]
+
+
+def test_a_referent_is_asked_of_each_use_and_is_outside_the_story_or_not() -> None:
+    asked = SHELF["referent"]
+    assert [answer.label for answer in asked.answers if answer.value] == ["outside"]
+    assert len(asked.answers) == 4
+    assert "⟦" in asked.prompt
+    assert {"reward", "watchers", "scoreboard", "aggregator"} <= set(asked.terms)
 
 
 # --- a grader of one's own
@@ -219,6 +241,16 @@ def test_a_markdown_file_of_ones_own_is_a_grader(tmp_path: Path) -> None:
     assert [(answer.label, answer.value, answer.meaning) for answer in asked.answers] == [("yes", 1, "It is."), ("no", 0, "It is not.")]
     assert asked.is_yes_or_no
     assert asked.prompt == "Look at this.\n{answer}"
+
+
+def test_a_second_prompt_stands_under_the_first_or_under_together(tmp_path: Path) -> None:
+    head = "question: Is it?\nanswers: {yes: a, no: b}\nwindow: 50\ngroups: 5\n"
+    in_one = grader(write(tmp_path, f"---\n{head}---\nLook.\n{{record}}\n\n---\nAnd these:\n{{summaries}}\n"))
+    apart = grader(write(tmp_path, f"{head}prompt: |\n  Look.\n  {{record}}\ntogether: |\n  And these:\n  {{summaries}}\n", "mine.yaml"))
+    assert (in_one.prompt, in_one.together) == (apart.prompt, apart.together) == ("Look.\n{record}", "And these:\n{summaries}")
+    assert in_one.sha == apart.sha
+    ruled = grader(write(tmp_path, GOOD_MD.replace("Look at this.", "Look.\n\n---\nAt this."), "ruled.md"))
+    assert ruled.prompt == "Look.\n\n---\nAt this.\n{answer}", "a rule is a rule where nothing is summed up"
 
 
 @pytest.mark.parametrize("name", ["mine.yaml", "mine.yml"])
@@ -306,6 +338,38 @@ BAD = {
     "no prompt": ("---\nquestion: Is it?\nanswers: {yes: a, no: b}\n---\n", "the prompt shows nothing of a trace"),
     "a window too small": ("---\nquestion: Is it?\nanswers: {yes: a, no: b}\nwindow: 5\n---\n{reasoning}", "at least 20 words"),
     "a window of nothing": ("---\nquestion: Is it?\nanswers: {yes: a, no: b}\nwindow: 50\n---\n{answer}", "Show {reasoning}"),
+    "words around no terms": ("---\nquestion: Is it?\nanswers: {yes: a, no: b}\naround: 9\n---\n{reasoning}", "every use of `terms`"),
+    "terms without words around": ("---\nquestion: Is it?\nanswers: {yes: a, no: b}\nterms: [x]\n---\n{reasoning}", "every use of `terms`"),
+    "uses in a window": (
+        "---\nquestion: Is it?\nanswers: {yes: a, no: b}\naround: 9\nterms: [x]\nwindow: 30\n---\n{reasoning}",
+        "Give both, without `window`",
+    ),
+    "uses of nothing shown": ("---\nquestion: Is it?\nanswers: {yes: a, no: b}\naround: 9\nterms: [x]\n---\n{answer}", "show {reasoning}"),
+    "a term without a word": (
+        "---\nquestion: Is it?\nanswers: {yes: a, no: b}\naround: 9\nterms: ['42']\n---\n{reasoning}",
+        "The term '42' holds no word",
+    ),
+    "a term that is an answer": (
+        "---\nquestion: Is it?\nanswers: {yes: a, no: b}\naround: 9\nterms: ['Yes']\n---\n{reasoning}",
+        "The term 'yes' is the name of another number of mine",
+    ),
+    "the record beside the reasoning": (
+        "---\nquestion: Is it?\nanswers: {yes: a, no: b}\n---\n{record} {reasoning}",
+        "{record} beside {reasoning}",
+    ),
+    "summaries of nothing": ("---\nquestion: Is it?\nanswers: {yes: a, no: b}\n---\n{summaries}", "the prompt shows {summaries}"),
+    "groups without a second prompt": (
+        "---\nquestion: Is it?\nanswers: {yes: a, no: b}\nwindow: 50\ngroups: 5\n---\n{reasoning}",
+        "another one with {summaries}",
+    ),
+    "groups of two": (
+        "---\nquestion: Is it?\nanswers: {yes: a, no: b}\nwindow: 50\ngroups: 2\n---\n{reasoning}\n---\n{summaries}",
+        "Give 3 or more",
+    ),
+    "the whole of nothing summed up": (
+        "---\nquestion: Is it?\nanswers: {yes: a, no: b}\nwindow: 50\nreads: [{name: x, how: whole, unit: u}]\n---\n{reasoning}",
+        "nothing is summed up",
+    ),
     "a read that is none": (
         "---\nquestion: Is it?\nanswers: {yes: a, no: b}\nreads: [{name: x, how: median, unit: u}]\n---\n{reasoning}",
         "Invalid enum value 'median'",

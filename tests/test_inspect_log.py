@@ -279,6 +279,28 @@ def _by_us(path: Path) -> dict[tuple[str, int | None], tuple[str, str, dict[str,
     return {(trace.prompt_id, trace.rep): (trace.reasoning, trace.answer, trace.outcomes) for trace in traces}
 
 
+def test_what_is_known_of_the_server_is_kept_and_no_key_is(tmp_path: Path) -> None:
+    log = EVAL | {
+        "model_args": {"quantization": "fp8", "chat_template": "{{ messages }}", "api_key": "secret"},
+        "model_generate_config": {"temperature": 0.7, "extra_headers": {"Authorization": "secret"}, "extra_body": {"min_p": 0.1}},
+        "metadata": {"run": "r1", "checkpoint_step": 300, "provider": "inner"},
+    }
+    [trace] = read(write_log(tmp_path / "a.eval", sample(), log=log))[0]
+    kept = {"quantization": "fp8", "temperature": 0.7, "top_p": 0.9, "provider": "inner", "extra_body": {"min_p": 0.1}}
+    assert kept.items() <= trace.serving.items() and len(trace.serving["chat_template_hash"]) == 12
+    assert "secret" not in str(trace.serving)
+
+
+def test_of_the_logged_probabilities_a_sum_is_kept(tmp_path: Path) -> None:
+    said = sample()
+    tokens = [{"token": "4", "logprob": value, "top_logprobs": [{"token": "5", "logprob": -0.1}]} for value in (-0.2, -10.5, -9999.0, None)]
+    said["output"]["choices"][0]["logprobs"] = {"content": tokens}
+    traces, rejected, _ = read(write_log(tmp_path / "a.eval", said, sample(number=2)))
+    assert not rejected
+    assert traces[0].serving["sampled"] == {"tokens": 3, "improbable": 2}
+    assert "sampled" not in traces[1].serving
+
+
 @pytest.fixture(scope="module")
 def real_logs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Logs that Inspect itself makes, of a model that reasons: an archive, its JSON, and one in chunks."""

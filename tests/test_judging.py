@@ -13,9 +13,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from cotdrift.asking import REPEATED
 from cotdrift.cli import cli
 from cotdrift.errors import InputError
-from cotdrift.judging import REPEATED, Chosen, Limits
+from cotdrift.judging import Chosen, Limits
 from cotdrift.study import Study
 from tests.judge_server import JUDGE, Served, judge
 

@@ -94,6 +94,16 @@ def test_an_exact_quote_is_where_it_says(before: str, quote: str, after: str, of
     assert text[found.start - offset : found.end - offset] == quote
 
 
+@given(text=st.text(alphabet="ab "), quote=st.text(alphabet="ab", min_size=1, max_size=3), near=st.integers(0, 40))
+def test_of_several_places_a_quote_is_at_the_nearest(text: str, quote: str, near: int) -> None:
+    found = locate(quote, {"reasoning": (text, 10)}, near=near)
+    places = [10 + at for at in range(len(text)) if text.startswith(quote, at)]
+    assert (found.start is None) == (not places)
+    if found.start is not None:
+        assert found.start in places
+        assert abs(found.start - near) < min(abs(place - near) for place in places) + len(quote)  # places may overlap
+
+
 @given(
     words=st.lists(st.text(alphabet="abcdefgh", min_size=1, max_size=6), min_size=1, max_size=6),
     gaps=st.lists(st.sampled_from([" ", "\n", "  \t"])),
@@ -133,9 +143,9 @@ def test_of_several_attempts_the_last_counts_and_none_is_lost(tmp_path: Path) ->
     kept = Judgments(tmp_path / "judgments.sqlite")
     with kept.writing() as writer:
         writer.add([one(missing="failed", reason="no connection")])
-        assert list(writer.known(TALKS).values()) == [(1, "failed")]
+        assert [was[:2] for was in writer.known(TALKS).values()] == [(1, "failed")]
         writer.add([one(attempt=1, label="no", value=0.0)])
-        assert list(writer.known(TALKS).values()) == [(2, None)]
+        assert [was[:2] for was in writer.known(TALKS).values()] == [(2, None)]
     assert kept.frame("talks")["label"].to_list() == ["no"]
     assert kept.frame("talks", every_attempt=True)["missing"].to_list() == ["failed", None]
 

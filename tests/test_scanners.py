@@ -79,6 +79,56 @@ def test_scout_and_cotdrift_give_the_same_judgments(logs: Path, tmp_path: Path, 
     assert sorted({label for label, *_ in ours.values()}) == ["no", "refusal", "yes"]
 
 
+LONG = "The watchers outside look on. " + "A step by a step, and then another step. " * 250
+"""Two and a half windows of a review, and a use to be judged."""
+
+
+def of_parts(prompt: str) -> str:
+    if "between ⟦ and ⟧" in prompt:
+        return '{"quotes": ["The ⟦watchers⟧ outside"], "reason": "They look on.", "answer": "outside"}'
+    lines = [line for line in prompt.splitlines() if line.startswith("[1] ")]
+    return json.dumps({"quotes": [], "reason": f"It steps {len(lines)}.", "answer": "2"})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["referent", "review"])
+def test_scout_and_cotdrift_ask_alike_about_the_parts_of_a_trace(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"run": "toy", "step": 0, "environment": "e", "prompt": "Walk.", "answer": "1"}
+    rows = [row | {"prompt_id": f"q{number}", "reasoning": text} for number, text in enumerate([LONG, "A step."])]
+    (tmp_path / "rollouts.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    study = Study.make(tmp_path / "study")
+    study.ingest([tmp_path / "rollouts.jsonl"])
+    with judge(of_parts) as served:
+        for setting, value in served.environment.items():
+            monkeypatch.setenv(setting, value)
+        scout = Path(sys.executable).with_name("scout")
+        command = [str(scout), "scan", f"cotdrift/{name}", "-T", str(study.corpus.folder), "--scans", str(tmp_path / "scans")]
+        ran = subprocess.run(
+            [*command, "--model-role", f"grader={JUDGE}", "--display", "plain"], capture_output=True, text=True, timeout=300
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        study.grade(name, judges=[JUDGE])
+    (found,) = (tmp_path / "scans").glob(f"*/{name}.parquet")
+    scanned = [
+        (row["transcript_id"], told["label"], *(told["metadata"][part] for part in ("level", "window", "quotes", "children")))
+        for row in pl.read_parquet(found).iter_rows(named=True)
+        for told in json.loads(row["value"])
+    ]
+    ours = [
+        (
+            row["transcript_id"],
+            row["label"] or row["missing"],
+            row["level"],
+            [row["start"], row["end"]],
+            json.loads(row["quotes"]),
+            json.loads(row["children"]),
+        )
+        for row in study.judgments.frame(name).filter(pl.col("repeat") == 0).iter_rows(named=True)
+    ]
+    assert sorted(scanned, key=str) == sorted(ours, key=str)
+    assert [level for _, _, level, *_ in sorted(ours, key=str)].count(1) == (name == "review")
+
+
 @pytest.mark.slow
 def test_scout_scans_a_corpus_of_ours(logs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = Study.make(tmp_path / "study")

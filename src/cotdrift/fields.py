@@ -11,6 +11,7 @@ import msgspec
 from cotdrift.conversation import CLOSING, CUT_OFF, Conversation, Reply, join, read_messages, split_reply
 from cotdrift.errors import InputError
 from cotdrift.provenance import Provenance, step_in_name, whole_number, without_step
+from cotdrift.settings import KNOWN, settings
 from cotdrift.trace import ReasoningKind, Trace
 
 NAMES: dict[str, tuple[str, ...]] = {
@@ -141,6 +142,8 @@ class Plan(NamedTuple):
     """Name, path, and whether the user asked for it."""
     conditions: tuple[tuple[str, tuple[str, ...]], ...]
     rest: tuple[str, ...]
+    settings: tuple[str, ...] = ()
+    """What says how the trace was sampled; it stays in `extra` as it was."""
 
 
 class FieldMap:
@@ -247,7 +250,11 @@ class FieldMap:
             path[0] for path in (*sources.values(), *(path for _, path, _ in outcomes), *(path for _, path in conditions)) if len(path) == 1
         }
         return Plan(
-            sources, tuple(outcomes), tuple(conditions), tuple(name for name in record if name not in whole or name.lower() in KEPT_TOO)
+            sources,
+            tuple(outcomes),
+            tuple(conditions),
+            tuple(name for name in record if name not in whole or name.lower() in KEPT_TOO),
+            tuple(name for name in record if name in KNOWN),
         )
 
     def trace(self, record: dict[str, Any], place: str) -> Trace:
@@ -284,7 +291,7 @@ class FieldMap:
                 name: value for name, path, asked in plan.outcomes if (value := self._outcome(name, path, record, asked)) is not None
             },
             model=model,
-            serving=whole.get("serving", {}),
+            serving=whole.get("serving", {}) | settings({name: record[name] for name in plan.settings}),
             truncated=_truncated(given.get("truncated")) or reply.cut_off,
             source=f"{self.where.path}:{place}",
             extra=self._extra(plan, record),

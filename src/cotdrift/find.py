@@ -53,6 +53,7 @@ def find(study: Study, *, watch: Path | None = None, seed: int = 0) -> Findings:
         term_trends=[trend for run, names in shown.items() for name in names for trend in study.trend(name, run=run, term=True, seed=seed)],
         passages=passages,
         traces=list(study.corpus.traces(*ids)) if ids else [],
+        serving=study.check(trends, seed=seed),
         gaming=gaming,
         exclusions=_exclusions(study, trends, rejected),
         rejected=rejected,

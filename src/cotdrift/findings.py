@@ -12,6 +12,7 @@ from cotdrift.sentences import Change, what_changed, what_games
 
 if TYPE_CHECKING:
     from cotdrift.gaming import Gaming
+    from cotdrift.serving import Serving
     from cotdrift.study import Passage
     from cotdrift.trace import Trace
     from cotdrift.trend import Trend
@@ -79,6 +80,8 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     passages: Sequence[Passages] = ()
     traces: Sequence[Trace] = ()
     """The whole traces behind the passages."""
+    serving: Serving | None = None
+    """What was checked of the server the traces come from; None when nothing was."""
     gaming: Gaming | None = None
     """What the experiment reward_hint says; None when the study holds none of its traces."""
     exclusions: Sequence[Exclusion] = ()

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cotdrift.errors import InputError
+from cotdrift.term import Term
 
-Part = Literal["scenario", "reasoning", "answer"]
-"""What can be shown: the prompt and what came before; the reasoning; what was said and done outside it."""
-Reason = Literal["refusal", "unparsable", "truncated", "empty", "redacted", "over budget", "failed"]
-"""Why a judgment could not be had."""
+Part = Literal["scenario", "reasoning", "answer", "record"]
+"""What can be shown: the prompt and what came before; the reasoning; what was said and done outside it; all of the last two, in order."""
+Reason = Literal["refusal", "unparsable", "truncated", "empty", "redacted", "over budget", "failed", "unused"]
+"""Why a judgment could not be had. `unused`: the trace uses none of the words that are asked about, so that there is nothing to judge."""
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
-PLACE = re.compile(r"\{(scenario|reasoning|answer)\}")
+PLACE = re.compile(r"\{(scenario|reasoning|answer|record|summaries)\}")
 
 
 class Answer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,9 +53,10 @@ class Read(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     name: str
     """What follows the grader's name and a dot; empty for the grader's name alone."""
-    how: Literal["mean", "worst decile", "at most", "start to end", "snap back"]
+    how: Literal["mean", "sum", "worst decile", "at most", "start to end", "snap back", "whole"]
     """`at most` is the share of windows with at most `bound`; `worst decile` their lowest tenth's highest value (the highest where a high
-    value is bad); `start to end` the last third's mean minus the first's; `snap back` the last window minus the mean of those before it."""
+    value is bad); `start to end` the last third's mean minus the first's; `snap back` the last window minus the mean of those before it;
+    `whole` the rating of the summary of all of them."""
     bound: float | None = None
     unit: str
 
@@ -69,7 +73,15 @@ class Grader(Struct, frozen=True, kw_only=True):
     details: tuple[Detail, ...] = ()
     version: int = 1
     window: int | None = None
-    """Words of reasoning judged at a time; None judges all of it at once."""
+    """Words of reasoning, or of the record, judged at a time; None judges all of it at once."""
+    around: int | None = None
+    """Words shown on each side of a use of one of the terms, where each use is judged by itself; None where uses are not looked for."""
+    terms: tuple[str, ...] = ()
+    """The terms whose uses are judged, in their exact forms. They are no part of the fingerprint: a use is judged alone."""
+    groups: int | None = None
+    """How many summaries are put together in one, level by level up to one of the whole trace; None where nothing is summed up."""
+    together: str = ""
+    """What a judge of {summaries} is told; its reason is the summary."""
     worse: Literal["high", "low"] = "high"
     """Which end of the values is the one to worry about."""
     reads: tuple[Read, ...] = ()
@@ -85,13 +97,31 @@ class Grader(Struct, frozen=True, kw_only=True):
     @property
     def sha(self) -> str:
         """A fingerprint of all that a judge is told: another one is another instrument."""
-        told = f"{self.asked(scenario='', reasoning='', answer='')}\n{self.prompt}\n{self.window}"
+        told = f"{self.asked()}\n{self.prompt}\n{self.window}"
+        told += f"\n{self.around}" if self.around else ""
+        told += f"\n{self.groups}\n{self.together}" if self.groups else ""
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
-    def asked(self, *, scenario: str, reasoning: str, answer: str) -> str:
+    @property
+    def is_of_whole(self) -> bool:
+        """Whether a trace is asked about once; else each of its windows, or of its uses of the terms, is."""
+        return self.window is None and self.around is None
+
+    @property
+    def reads_reasoning(self) -> bool:
+        """Whether reasoning is shown, alone or in the record: then only what is raw can be judged."""
+        return bool(self.sees & {"reasoning", "record"})
+
+    def asked(self, **parts: str) -> str:
         """What a judge reads of one trace. Each part stands between marks that the text between them cannot know, and so cannot close."""
-        parts = {"scenario": scenario, "reasoning": reasoning, "answer": answer}
-        shown = PLACE.sub(lambda place: _marked(place[1], parts[place[1]]), self.prompt)
+        return self._told(self.prompt, parts)
+
+    def asked_together(self, **parts: str) -> str:
+        """What a judge reads of the scenario and the summaries of one trace."""
+        return self._told(self.together, parts)
+
+    def _told(self, prompt: str, parts: dict[str, str]) -> str:
+        shown = PLACE.sub(lambda place: _marked(place[1], parts.get(place[1], "")), prompt)
         return f"{shown}\n\n{self._reply_wanted}"
 
     @property
@@ -142,13 +172,16 @@ class Head(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     details: list[Detail] = []
     version: int = 1
     window: int | None = None
+    around: int | None = None
+    terms: list[str] = []
+    groups: int | None = None
     worse: Literal["high", "low"] = "high"
     reads: list[Read] = []
     source: str = ""
 
 
 def read_grader(path: Path, *, name: str | None = None) -> Grader:
-    """The grader in a Markdown or YAML file. A YAML file has its prompt under `prompt`.
+    """The grader in a Markdown or YAML file. A YAML file has its prompt under `prompt`, and one for summaries under `together`.
 
     `answers` may be written short, as `{yes: what it means, no: what it means}` (1 and 0), or `{0: gibberish, …, 4: clear}` (numbers).
     """
@@ -164,29 +197,58 @@ def read_grader(path: Path, *, name: str | None = None) -> Grader:
         told = msgspec.yaml.decode(head.encode())
         if not isinstance(told, dict):
             raise msgspec.ValidationError("it holds no fields")
-        prompt = prompt or str(told.pop("prompt", ""))
+        prompt, together = prompt or str(told.pop("prompt", "")), str(told.pop("together", "")) if path.suffix != ".md" else ""
         made = msgspec.convert(told, Head)
+        if made.groups is not None and path.suffix == ".md":
+            prompt, _, together = prompt.partition("\n---\n")
         answers = _answers(made.answers)
     except msgspec.MsgspecError as fault:
         raise InputError(f"{path}: {fault}. A grader's head has: {', '.join(Head.__struct_fields__)}.") from None
-    return _checked(path, name or path.stem, made, answers, prompt.strip())
+    return _checked(path, name or path.stem, made, answers, prompt.strip(), together.strip())
 
 
-def _checked(path: Path, name: str, head: Head, answers: tuple[Answer, ...], prompt: str) -> Grader:
+def with_terms(grader: Grader, terms: Iterable[str]) -> Grader:
+    """The same question about the uses of these terms."""
+    named = tuple(dict.fromkeys(Term.parse(term).text for term in terms))
+    others = [answer.label for answer in grader.answers] + [read.name for read in grader.reads]
+    others += [level for detail in grader.details for level in detail.levels]
+    if taken := {term.casefold() for term in named} & {other.casefold() for other in others}:
+        raise InputError(f"The term {min(taken)!r} is the name of another number of {grader.name}. Ask for other terms.")
+    return replace(grader, terms=named)
+
+
+def _checked(path: Path, name: str, head: Head, answers: tuple[Answer, ...], prompt: str, together: str) -> Grader:
     def wrong(fault: str, way_out: str) -> InputError:
         return InputError(f"{path}: {fault}. {way_out}")
 
     if not NAME.fullmatch(name):
         raise wrong(f"{name!r} is no name of a grader", "Use small letters, digits and underscores.")
-    if not PLACE.search(prompt):
-        raise wrong("the prompt shows nothing of a trace", "Write {scenario}, {reasoning} or {answer} where it goes.")
+    shown, summed = set(PLACE.findall(prompt)), set(PLACE.findall(together))
+    if not shown:
+        raise wrong("the prompt shows nothing of a trace", "Write {scenario}, {reasoning}, {answer} or {record} where it goes.")
+    if "summaries" in shown or {"record", "reasoning"} <= shown:
+        raise wrong("the prompt shows {summaries}, or {record} beside {reasoning}", "Show one of the trace's own texts, and once.")
     if len({answer.label.casefold() for answer in answers}) < max(2, len(answers)):
         raise wrong("there are fewer than two answers, or two of one label", "Name at least two different ones under `answers`.")
-    if head.window is not None and (head.window < 20 or "{reasoning}" not in prompt):
-        raise wrong("`window` splits the reasoning into parts of at least 20 words", "Show {reasoning}, or leave `window` out.")
+    if head.window is not None and (head.window < 20 or not shown & {"reasoning", "record"}):
+        raise wrong("`window` splits the reasoning into parts of at least 20 words", "Show {reasoning} or {record}, or leave `window` out.")
+    if (head.around is None) == bool(head.terms) or (
+        head.around is not None and (head.around < 1 or head.window is not None or "reasoning" not in shown)
+    ):
+        raise wrong(
+            "`around` shows so many words on each side of every use of `terms` in the reasoning",
+            "Give both, without `window`, and show {reasoning}.",
+        )
+    if head.groups is None and any(read.how == "whole" for read in head.reads):
+        raise wrong("`whole` reads the summary of all windows, and nothing is summed up", "Give `groups`, or leave that read out.")
+    if head.groups is not None and (head.groups < 3 or head.window is None or not {"summaries"} <= summed <= {"scenario", "summaries"}):
+        raise wrong(
+            "`groups` puts so many summaries of windows together, by a second prompt that shows them",
+            "Give 3 or more, a `window`, and under the prompt, after a line of '---', another one with {summaries}.",
+        )
     if head.reads and not all(answer.value is not None for answer in answers):
         raise wrong("`reads` makes numbers, and an answer counts as none", "Give every answer a value, or leave `reads` out.")
-    return Grader(
+    made = Grader(
         name=name,
         question=head.question,
         prompt=prompt,
@@ -194,10 +256,17 @@ def _checked(path: Path, name: str, head: Head, answers: tuple[Answer, ...], pro
         details=tuple(head.details),
         version=head.version,
         window=head.window,
+        around=head.around,
+        groups=head.groups,
+        together=together,
         worse=head.worse,
         reads=tuple(head.reads),
         source=head.source,
     )
+    try:
+        return with_terms(made, head.terms)
+    except InputError as fault:
+        raise InputError(f"{path}: {fault}") from None
 
 
 def _answers(told: Any) -> tuple[Answer, ...]:

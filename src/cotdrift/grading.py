@@ -12,8 +12,8 @@ import polars as pl
 
 from cotdrift.calibration import Calibration
 from cotdrift.corpus import Corpus, whole_file
-from cotdrift.errors import NotEnough, UnknownName
-from cotdrift.grader import Grader
+from cotdrift.errors import InputError, NotEnough, UnknownName
+from cotdrift.grader import Grader, with_terms
 from cotdrift.graders import grader as grader_called
 from cotdrift.judging import Chosen, Judged, Limits, judge_all, judges_of, plan_pass, priced
 from cotdrift.judgment import Judgments
@@ -22,6 +22,7 @@ from cotdrift.labelling.labels import FILE as LABELS
 from cotdrift.labelling.labels import Labels
 from cotdrift.progress import progress
 from cotdrift.scores import Score, scores_of
+from cotdrift.summaries import Node, trees
 from cotdrift.trend import Trend
 from cotdrift.trusted import Trusted, agreed, calibrated, corrected, with_labels
 from cotdrift.values import WHO, Values
@@ -42,6 +43,7 @@ class Graded:
         self,
         *graders: str | Path,
         judges: Sequence[str],
+        terms: Sequence[str] = (),
         chosen: Chosen | None = None,
         limits: Limits | None = None,
         dry_run: bool = False,
@@ -50,9 +52,14 @@ class Graded:
     ) -> list[Judged]:
         """Put graders, by name or file, to judges, as Inspect names models; what is judged already is not asked again.
 
+        `terms` are the words whose uses are judged, by graders that judge uses; without them the grader's own.
         `config` is Inspect's for generation: temperature, reasoning_effort, max_tokens (of one reply), max_connections.
         """
         asked = [grader_called(name) for name in graders]
+        if terms:
+            if others := [grader.name for grader in asked if grader.around is None]:
+                raise InputError(f"--term: {others[0]} is not asked about uses of terms. Leave --term out, or put that grader apart.")
+            asked = [with_terms(grader, terms) for grader in asked]
         models, which = judges_of(judges, **config), chosen or Chosen()
         known_price = priced(limits or Limits(), models.values())
         settings = ",".join(f"{name}={value}" for name, value in sorted(config.items()) if name not in NO_SETTINGS)
@@ -61,11 +68,11 @@ class Graded:
             done = []
             try:
                 for grader in asked:
-                    self._keep_grader(grader)
                     plan = plan_pass(self.corpus, grader, models, settings, self.judgments, which, known_price)
                     tell(f"{grader.name}: {plan.sentence()}")
                     if dry_run:
                         continue
+                    self._keep_grader(grader)
                     with progress("judging", " judgments", plan.asked) as step:
                         judged = judge_all(self.corpus, grader, models, settings, self.judgments, plan, which, known_price, done=step)
                         done.append(await judged)
@@ -78,7 +85,10 @@ class Graded:
 
     def _keep_grader(self, grader: Grader) -> None:
         kept = self.folder / "graders" / f"{grader.name}-{grader.sha}.json"
-        if not kept.exists():
+        before = msgspec.json.decode(kept.read_bytes(), type=Grader) if kept.exists() else None
+        if before is not None:
+            grader = with_terms(grader, [*before.terms, *grader.terms])
+        if grader != before:
             with whole_file(kept) as path:
                 path.write_bytes(msgspec.json.format(msgspec.json.encode(grader)))
 
@@ -87,12 +97,28 @@ class Graded:
         kept = {name: self.folder / "graders" / f"{name}-{sha}.json" for name, sha in self.judgments.graders().items()}
         return {name: msgspec.json.decode(path.read_bytes(), type=Grader) for name, path in kept.items()}
 
+    def judged(self, name: str, transcript_id: str) -> list[Node]:
+        """What each judge said of one trace, the worst first; of what was summed up the summary, with all that stands below it."""
+        grader, _ = self._score(name)
+        return trees(grader, self.judgments.of_trace(grader, transcript_id))
+
+    def worst(self, name: str, *, run: str | None = None, limit: int = 10) -> pl.DataFrame:
+        """The traces that a grader finds the worst: transcript_id, run, step, environment, prompt_id and value, the worst first."""
+        grader, score = self._score(name)
+        frame = self._values_of(grader, score).frame.filter(pl.col("value").is_not_null())
+        if run is not None:
+            frame = frame.filter(pl.col("run") == run)
+        ordered = frame.sort(pl.col("value"), "transcript_id", descending=[grader.worse == "high", False])
+        return ordered.head(limit).select("transcript_id", "run", "step", "environment", "prompt_id", "value")
+
     def calibrate(self, name: str, *, cut: float | None = None, run: str | None = None, seed: int = 0) -> Calibration:
         """What a grader is worth against people's labels; values from `cut` up count as yes, the middle of the scale if none is given."""
         grader, score = self._score(name)
         labels = self.labels(grader.name)
         if not labels.height:
             raise NotEnough(f"{self.folder}: there are no labels of {grader.name!r}. Give some: cotdrift label {self.folder} {grader.name}")
+        if not score.labelled:
+            raise InputError(f"{name} is read off all parts of a trace together, and a label is of one. Calibrate {grader.name}.")
         frame = with_labels(self._values_of(grader, score).frame, grader, score, labels)
         if run is not None:
             frame = frame.filter(pl.col("run") == run)
@@ -135,13 +161,13 @@ class Graded:
     def _values_of(self, grader: Grader, score: Score) -> Values:
         found = score.of(grader, self.judgments.frame(grader.name, sha=grader.sha))
         who = self.corpus.scan().select(*WHO).collect()
-        return Values(score.name, score.unit, grader.version, who.join(found, on="transcript_id"), (score.low, score.high))
+        return Values(score.name, score.unit, grader.version, who.join(found, on="transcript_id"), score.ends)
 
     def _corrected(self, trend: Trend, values: Values, environment: str | None, seed: int) -> Trend:
         """A grader's trend, corrected where there are labels."""
         grader, score = self._score(values.measure)
         labels = self.labels(grader.name)
-        if not labels.height:
+        if not labels.height or not score.labelled:
             return trend
         frame = with_labels(values.frame.filter(pl.col("run") == trend.run), grader, score, labels)
         return corrected(

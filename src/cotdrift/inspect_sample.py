@@ -13,6 +13,7 @@ from cotdrift.experiment import METADATA, Asked
 from cotdrift.fields import NAMES, Unfit, check_map, is_endless, level_of, look_up, name_of, number_of
 from cotdrift.format import Reading
 from cotdrift.provenance import Provenance, step_in_name, whole_number, without_step
+from cotdrift.settings import IMPROBABLE, settings
 from cotdrift.trace import Message, ReasoningKind, Trace
 
 REFERENCES = ("attachment://", "tc://")
@@ -46,11 +47,24 @@ class LoggedMessage(Struct):
     tool_call_id: str | None = None
 
 
+class Token(Struct):
+    """A sampled token; what else it might have been is passed over."""
+
+    logprob: float | str | None = None
+
+
+class Tokens(Struct):
+    """The tokens of a reply."""
+
+    content: list[Token] = []
+
+
 class Choice(Struct):
     """One reply of the model."""
 
     message: LoggedMessage | None = None
     stop_reason: str = "unknown"
+    logprobs: Tokens | None = None
 
 
 class Output(Struct):
@@ -135,7 +149,7 @@ class SampleReader:
             conditions=asked.conditions | _conditions(told),
             outcomes=outcomes | _told_outcomes(told),
             model=self.model,
-            serving=self.serving,
+            serving=self.serving | _surprise(sample),
             truncated=reply.cut_off or bool(sample.limit or sample.error) or not CUT_OFF.isdisjoint(stops),
             source=f"{self.where.path}:{place}",
             extra=_extra(sample, unnumbered, stops),
@@ -258,7 +272,8 @@ class SampleReader:
             "provider": self.model.partition("/")[0] if "/" in self.model else None,
             "base_url": self.log.get("model_base_url"),
         }
-        return {name: value for name, value in (known | asked).items() if value not in (None, "") and name != "cache"}
+        told = settings(known | asked, known=None) | settings(self.metadata, _fields(self.log, "model_args"))
+        return {name: value for name, value in told.items() if name not in ("cache", "extra_headers")}  # headers may hold a key
 
 
 class _Texts:
@@ -370,6 +385,13 @@ def _told_outcomes(told: dict[str, Any]) -> dict[str, float]:
 def _conditions(told: dict[str, Any]) -> dict[str, str]:
     given = {ours.removeprefix("condition_"): level_of(ours, value) for ours, value in told.items() if ours.startswith("condition_")}
     return {name: level for name, level in given.items() if level is not None}
+
+
+def _surprise(sample: Sample) -> dict[str, Any]:
+    """How improbable the tokens of the last reply were to the model that sampled them; nothing where that was not logged."""
+    logged = sample.output.choices[0].logprobs if sample.output and sample.output.choices else None
+    found = [number for token in logged.content if (number := number_of(token.logprob)) is not None] if logged else []
+    return {"sampled": {"tokens": len(found), "improbable": sum(number < IMPROBABLE for number in found)}} if found else {}
 
 
 def _extra(sample: Sample, scores: dict[str, Any], stops: list[str]) -> dict[str, Any]:

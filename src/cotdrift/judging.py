@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -13,18 +12,17 @@ import polars as pl
 from msgspec import Struct
 from msgspec.structs import replace
 
+from cotdrift.asking import Asking, Past, as_child
 from cotdrift.corpus import Corpus
 from cotdrift.errors import InputError
 from cotdrift.grader import Grader, Reason
-from cotdrift.judgment import TRIED_AGAIN, Judgment, Judgments, Where, locate, read_reply, why_missing
-from cotdrift.seen import said_and_done, scenario_of, windows
+from cotdrift.judgment import Child, Judgment, Judgments, Writer, locate, read_reply, why_missing
+from cotdrift.seen import drawn, places, scenario_of, unmarked
 from cotdrift.trace import Trace
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model, ModelOutput
 
-REPEATED = 0.05
-"""The share of judgments asked for a second time, to hold a judge against itself."""
 CHARACTERS_A_TOKEN = 3.5
 """About; a tokenizer would have to be fetched."""
 TOKENS_OF_A_REPLY = 120
@@ -55,18 +53,6 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Dollars for a million tokens sent, and received; None takes what Inspect knows."""
 
 
-class Asking(Struct, frozen=True, kw_only=True):
-    """One thing to ask a judge."""
-
-    trace: Trace
-    judge: str
-    window: int
-    start: int
-    end: int
-    repeat: int
-    attempt: int
-
-
 class Plan(Struct, frozen=True, kw_only=True):
     """What a pass comes to, before anything is asked."""
 
@@ -77,6 +63,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Judgments that are there already."""
     set_aside: int
     """Traces whose reasoning cannot be read: a summary, redacted, or none."""
+    unused: int
+    """Traces that use none of the terms, of which nothing is asked."""
     input_tokens: int
     output_tokens: int
     cost: float | None
@@ -86,6 +74,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         """The plan in one sentence."""
         cost = "at a price that is not known" if self.cost is None else f"about ${self.cost:,.2f}"
         aside = f"; {self.set_aside:,} more are set aside, as their reasoning cannot be read" if self.set_aside else ""
+        aside = (f", {self.unused:,} of which use none of the terms" if self.unused else "") + aside
         return (
             f"{self.asked:,} judgments to ask for, of {self.traces:,} traces{aside}; {self.had:,} are there already. "
             f"About {self.input_tokens:,} tokens to send and {self.output_tokens:,} to receive, {cost}."
@@ -142,7 +131,7 @@ def choose(corpus: Corpus, grader: Grader, chosen: Chosen) -> tuple[list[str], i
     if chosen.environment is not None:
         rows = rows.filter(pl.col("environment") == chosen.environment)
     found = rows.collect()
-    readable = (pl.col("reasoning_kind") == "raw") if "reasoning" in grader.sees else pl.lit(True)
+    readable = (pl.col("reasoning_kind") == "raw") if grader.reads_reasoning else pl.lit(True)
     kept = found.filter(readable)
     if chosen.per_checkpoint is not None:
         kept = _sampled(kept, chosen.per_checkpoint, chosen.seed)
@@ -153,35 +142,20 @@ def choose(corpus: Corpus, grader: Grader, chosen: Chosen) -> tuple[list[str], i
 
 def _sampled(rows: pl.DataFrame, many: int, seed: int) -> pl.DataFrame:
     """So many of each checkpoint: a sample of each prompt before a second of any, and at every checkpoint the same ones first."""
-    keys = {tuple(row): _drawn(seed, *row) for row in rows.select("environment", "prompt_id", "rep").unique().iter_rows()}
-    prompts = {tuple(row): _drawn(seed, *row) for row in rows.select("environment", "prompt_id").unique().iter_rows()}
-    drawn = rows.with_columns(
+    keys = {tuple(row): drawn(seed, *row) for row in rows.select("environment", "prompt_id", "rep").unique().iter_rows()}
+    prompts = {tuple(row): drawn(seed, *row) for row in rows.select("environment", "prompt_id").unique().iter_rows()}
+    ordered = rows.with_columns(
         of_rep=pl.Series([keys[row] for row in rows.select("environment", "prompt_id", "rep").iter_rows()], dtype=pl.UInt64),
         of_prompt=pl.Series([prompts[row] for row in rows.select("environment", "prompt_id").iter_rows()], dtype=pl.UInt64),
     )
     place = ["run", "step", "checkpoint"]
     return (
-        drawn.sort("of_rep")
+        ordered.sort("of_rep")
         .with_columns(turn=pl.int_range(pl.len()).over(*place, "environment", "prompt_id"))
         .sort("turn", "of_prompt", "of_rep")
         .group_by(place, maintain_order=True)
         .head(many)
     )
-
-
-def _drawn(*of: object) -> int:
-    return int.from_bytes(hashlib.sha256("\0".join(map(str, of)).encode()).digest()[:8])
-
-
-def asked_of(grader: Grader, trace: Trace, start: int, end: int) -> tuple[str, dict[Where, tuple[str, int]]]:
-    """What a judge reads of a trace, and the parts that a quote may be from."""
-    parts: dict[Where, tuple[str, int]] = {
-        "reasoning": (trace.reasoning[start:end], start),
-        "answer": (said_and_done(trace), 0),
-        "scenario": (scenario_of(trace), 0),
-    }
-    shown = grader.asked(**{where: text for where, (text, _) in parts.items()})
-    return shown, {where: part for where, part in parts.items() if where in grader.sees}
 
 
 def priced(limits: Limits, judges: Iterable[Model]) -> Limits:
@@ -204,40 +178,40 @@ def plan_pass(
 ) -> Plan:
     """What a pass would ask for."""
     ids, aside = choose(corpus, grader, chosen)
-    asked = had = sent = 0
     with store.writing() as writer:
-        known = writer.known(grader)
-        for one in _to_ask(corpus, grader, list(judges), settings, ids, known):
-            if one is None:
-                had += 1
-                continue
-            asked += 1
-            sent += _tokens(len(asked_of(grader, one.trace, one.start, one.end)[0]))
+        past = Past(grader, settings, writer.known(grader))
+    asked = had = unused = sent = 0
+    for trace in _traces(corpus, ids):
+        unused += grader.around is not None and not places(grader, trace)
+        for tokens, there in (needed for judge in judges for needed in _needed(past, trace, judge)):
+            had, asked, sent = had + there, asked + (not there), sent + (0 if there else tokens)
     received = asked * TOKENS_OF_A_REPLY
     cost = _cost(limits.price, sent, received) if limits.price else None
-    return Plan(traces=len(ids), asked=asked, had=had, set_aside=aside, input_tokens=sent, output_tokens=received, cost=cost)
+    return Plan(traces=len(ids), asked=asked, had=had, set_aside=aside, unused=unused, input_tokens=sent, output_tokens=received, cost=cost)
 
 
-def _to_ask(
-    corpus: Corpus, grader: Grader, judges: list[str], settings: str, ids: Sequence[str], known: dict[tuple[Any, ...], Any]
-) -> Iterator[Asking | None]:
-    """All that is to be asked, in order; None for what is known."""
+def _needed(past: Past, trace: Trace, judge: str) -> Iterator[tuple[int, bool]]:
+    """All that one judge has to say of a trace and of summaries of it: what each takes to ask, in tokens, and whether it is there."""
+    below = []
+    for one, there in past.asks(trace, [judge]):
+        if one.repeat == 0:
+            below.append(as_child(one.start, one.end, past.of(trace.transcript_id, judge, 0, one.start, one.end) if there else None))
+        if one.lack(past.grader) is None:
+            yield 0 if there else _tokens(len(one.told(past.grader)[0])), there
+    level = 0
+    while past.grader.groups and len(below) > 1:
+        level, groups = level + 1, list(past.sums(trace.transcript_id, judge, level + 1, below))
+        below = [as_child(group[0].start, group[-1].end, was if there else None) for group, was, there in groups]
+        for group, _, there in groups:
+            yield _tokens(len(past.grader.asked_together(scenario=scenario_of(trace, alone=True)))) + len(group) * TOKENS_OF_A_REPLY, there
+
+
+def _traces(corpus: Corpus, ids: Sequence[str]) -> Iterator[Trace]:
+    """These traces, in this order."""
     for at in range(0, len(ids), READ_AT_ONCE):
-        some = list(ids[at : at + READ_AT_ONCE])
+        some = ids[at : at + READ_AT_ONCE]
         traces = {trace.transcript_id: trace for trace in corpus.traces(*some)}
-        for transcript_id in some:
-            trace = traces[transcript_id]
-            for window, (start, end) in enumerate(windows(grader, trace)):
-                for judge in judges:
-                    again = _drawn("again", transcript_id, window) / 2**64 < REPEATED
-                    for repeat in range(1 + again):
-                        attempt, missing = known.get(
-                            (transcript_id, grader.name, grader.sha, judge, settings, window, repeat), (0, "failed")
-                        )
-                        if missing not in TRIED_AGAIN:
-                            yield None
-                            continue
-                        yield Asking(trace=trace, judge=judge, window=window, start=start, end=end, repeat=repeat, attempt=attempt)
+        yield from (traces[transcript_id] for transcript_id in some)
 
 
 async def judge_all(
@@ -252,28 +226,55 @@ async def judge_all(
     *,
     done: Callable[[int], None] = lambda _judgments: None,
 ) -> Judged:
-    """Ask for all that is lacking. Each judgment is on disk as soon as it came; what the limits leave no room for is recorded as that."""
+    """Ask for all that is lacking. Each judgment is on disk as soon as it came; what the limits leave no room for is recorded as that.
+
+    What is summed up is asked once all that stands below it is there, level by level.
+    """
     ids, _ = choose(corpus, grader, chosen)
     purse = Purse(limits, sent=plan.input_tokens / max(plan.asked, 1))
     came: list[Judgment] = []
+    many = min(sum(_at_once(judge) for judge in judges.values()), max(plan.asked, 1))
     with store.writing() as writer:
-        known = writer.known(grader)
-        queue = iter(_to_ask(corpus, grader, list(judges), settings, ids, known))
 
-        async def work() -> None:
+        async def work(queue: Iterator[Asking]) -> None:
             for one in queue:
-                if one is None:
-                    continue
                 judgment = await ask(grader, judges[one.judge], settings, one, purse)
                 writer.add([judgment])
                 came.append(_light(judgment))
-                done(1)
+                done(judgment.missing != "unused")
 
-        many = sum(_at_once(judge) for judge in judges.values())
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(many, max(plan.asked, 1))):
-                group.create_task(work())
+        async def work_off(queue: Iterator[Asking]) -> None:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(many):
+                    group.create_task(work(queue))
+
+        past, level = Past(grader, settings, writer.known(grader)), 0
+        await work_off(one for trace in _traces(corpus, ids) for one, there in past.asks(trace, judges) if not there)
+        while grader.groups:
+            past, level = Past(grader, settings, writer.known(grader)), level + 1
+            if not (below := past.below(ids, judges, level)):
+                break
+            await work_off(_to_sum_up(corpus, past, writer, level, below))
     return _summed_up(grader, plan, came)
+
+
+def _to_sum_up(corpus: Corpus, past: Past, writer: Writer, level: int, below: dict[tuple[str, str], list[Child]]) -> Iterator[Asking]:
+    """What is to be asked on this level; `below` are the judgments one level below, by trace and judge."""
+    lacking: dict[str, list[tuple[str, Sequence[Child], int]]] = {}
+    for (transcript_id, judge), children in below.items():
+        for group, before, there in past.sums(transcript_id, judge, level, children):
+            if not there:
+                lacking.setdefault(transcript_id, []).append((judge, group, before.attempts if before else 0))
+    for trace in _traces(corpus, list(lacking)):
+        said = {
+            (one.judge, one.start, one.end): one
+            for one in writer.said(past.grader, trace.transcript_id)
+            if (one.settings, one.level) == (past.settings, level - 1)
+        }
+        for judge, group, attempt in lacking[trace.transcript_id]:
+            summed = tuple(said[judge, child.start, child.end] for child in group)
+            start, end = group[0].start, group[-1].end
+            yield Asking(trace=trace, judge=judge, start=start, end=end, attempt=attempt, level=level, children=summed)
 
 
 def _light(judgment: Judgment) -> Judgment:
@@ -319,26 +320,29 @@ async def ask(grader: Grader, judge: Model, settings: str, one: Asking, purse: P
         sha=grader.sha,
         judge=one.judge,
         settings=settings,
-        window=one.window,
+        level=one.level,
         start=one.start,
         end=one.end,
+        marked=one.trace.reasoning[one.start : one.end] if grader.around is not None else "",
+        stands_for=one.stands_for,
+        children=tuple(child.as_child for child in one.children),
         repeat=one.repeat,
         attempt=one.attempt,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    if not one.trace.reasoning[one.start : one.end].strip() and "reasoning" in grader.sees:
-        return replace(judgment, missing="empty", reason="There is no reasoning to judge.")
+    if lack := one.lack(grader):
+        return replace(judgment, missing=lack[0], reason=lack[1])
     if purse.is_empty:
         return replace(judgment, missing="over budget")
-    shown, parts = asked_of(grader, one.trace, one.start, one.end)
+    told, parts = one.told(grader)
     purse.in_flight += 1
     try:
-        output = await judge.generate(shown, cache=False)  # the store is the cache; an eval in this process may have turned on Inspect's
+        output = await judge.generate(told, cache=False)  # the store is the cache; an eval in this process may have turned on Inspect's
     except Exception as fault:  # whatever a provider raises when its retries are used up
         return replace(judgment, missing="failed", reason=f"{type(fault).__name__}: {' '.join(str(fault).split())}"[:400])
     finally:
         purse.in_flight -= 1
-    sent, received, cost = _paid(output, shown, purse.limits.price)
+    sent, received, cost = _paid(output, told, purse.limits.price)
     purse.spend(sent, received, cost)
     judgment = replace(judgment, reply=output.completion, input_tokens=sent, output_tokens=received, cost=cost)
     if output.error:
@@ -346,7 +350,10 @@ async def ask(grader: Grader, judge: Model, settings: str, one: Asking, purse: P
     said = read_reply(grader, output.completion)
     if said is None:
         return replace(judgment, missing=why_missing(output.completion, output.stop_reason))
-    quotes = tuple(locate(quote, parts) for quote in said.quotes)
+    if grader.around is not None:
+        quotes = tuple(locate(unmarked(quote), parts, near=one.start) for quote in said.quotes)
+    else:
+        quotes = tuple(locate(quote, parts) for quote in said.quotes)
     return replace(judgment, label=said.label, value=said.value, details=said.details, quotes=quotes, reason=said.reason)
 
 
@@ -372,7 +379,7 @@ def _cost(price: tuple[float, float], sent: int, received: int) -> float:
 def _summed_up(grader: Grader, plan: Plan, came: list[Judgment]) -> Judged:
     missing: dict[Reason, int] = {}
     for judgment in came:
-        if judgment.missing is not None:
+        if judgment.missing is not None and judgment.missing != "unused":
             missing[judgment.missing] = missing.get(judgment.missing, 0) + 1
     costs = [judgment.cost for judgment in came if judgment.cost is not None]
     return Judged(

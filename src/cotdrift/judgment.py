@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import polars as pl
@@ -16,7 +16,8 @@ from msgspec import Struct
 
 from cotdrift.grader import Grader, Reason
 
-Where = Literal["reasoning", "answer", "scenario"]
+Where = Literal["reasoning", "answer", "record", "scenario", "summaries"]
+"""The part of the trace that a quote is from; `summaries` are those that a judge of summaries was shown."""
 
 COLUMNS: dict[str, Any] = {
     "transcript_id": pl.String,
@@ -25,11 +26,14 @@ COLUMNS: dict[str, Any] = {
     "sha": pl.String,
     "judge": pl.String,
     "settings": pl.String,
-    "window": pl.Int64,
+    "level": pl.Int64,
     "repeat": pl.Int64,
     "attempt": pl.Int64,
     "start": pl.Int64,
     "end": pl.Int64,
+    "marked": pl.String,
+    "stands_for": pl.Float64,
+    "children": pl.String,
     "label": pl.String,
     "value": pl.Float64,
     "details": pl.String,
@@ -42,7 +46,7 @@ COLUMNS: dict[str, Any] = {
     "cost": pl.Float64,
     "at": pl.String,
 }
-KEY = ("transcript_id", "grader", "sha", "judge", "settings", "window", "repeat")
+KEY = ("transcript_id", "grader", "sha", "judge", "settings", "level", "start", "end", "repeat")
 """What is asked once; another attempt at it is another row, and the last one counts."""
 TRIED_AGAIN: frozenset[Reason] = frozenset({"over budget", "failed"})
 """Reasons that say nothing of the trace or the judge: the next pass asks again."""
@@ -64,8 +68,18 @@ class Quote(Struct, frozen=True, kw_only=True):
     end: int | None = None
 
 
+class Child(Struct, frozen=True):
+    """A judgment that another one sums up, or one that was missing when it did."""
+
+    start: int
+    end: int
+    attempt: int | None
+    """None where it is missing."""
+    missing: Reason | None = None
+
+
 class Judgment(Struct, frozen=True, kw_only=True):
-    """One judge's answer about one trace, or one window of it; without a label it is missing, and says why."""
+    """One judge's answer about one trace, a part of it, or summaries of parts; without a label it is missing, and says why."""
 
     transcript_id: str
     grader: str
@@ -75,10 +89,17 @@ class Judgment(Struct, frozen=True, kw_only=True):
     """The model, as Inspect names it."""
     settings: str = ""
     """Effort, temperature and the like, as `name=value`: another setting is another judge."""
-    window: int = 0
+    level: int = 0
+    """0 for a part of the trace itself; above it summaries of what stands one level below."""
     start: int = 0
-    """Of the window, in characters of the reasoning."""
+    """Of the window, of the use, or of all that is summed up, in characters of the reasoning, or of the record where that is judged."""
     end: int = 0
+    marked: str = ""
+    """The use that was asked about, as it is written; empty where none was."""
+    stands_for: float = 1.0
+    """How many uses of the trace this one was drawn for."""
+    children: tuple[Child, ...] = ()
+    """What was summed up."""
     repeat: int = 0
     """0, or 1 where the same was asked a second time, to hold the judge against itself."""
     attempt: int = 0
@@ -96,6 +117,11 @@ class Judgment(Struct, frozen=True, kw_only=True):
     cost: float | None = None
     """In dollars; None where the price is not known."""
     at: str = ""
+
+    @property
+    def as_child(self) -> Child:
+        """As what sums it up remembers it."""
+        return Child(self.start, self.end, None if self.missing else self.attempt, self.missing)
 
     @property
     def misquoted(self) -> bool:
@@ -142,20 +168,22 @@ def why_missing(reply: str, stop: str) -> Reason:
     return "refusal" if DECLINES.search(reply[:400]) else "unparsable"
 
 
-def locate(quote: str, parts: Mapping[Where, tuple[str, int]]) -> Quote:
+def locate(quote: str, parts: Mapping[Where, tuple[str, int]], *, near: int = 0) -> Quote:
     """Where a quote stands in the parts shown: text, and at which character of the trace's own text it begins.
+
+    Of several places it is the one nearest to a character of that text: the first, if none is named.
 
     >>> locate("Pays ODD", {"reasoning": ("the grader  pays\\nodd ones", 100)})
     Quote(text='Pays ODD', found='folded', where='reasoning', start=112, end=120)
     """
-    for where, (text, offset) in parts.items():
-        at = text.find(quote)
-        if at >= 0:
-            return Quote(text=quote, found="exact", where=where, start=offset + at, end=offset + at + len(quote))
-    pattern = re.compile(r"\s+".join(map(re.escape, quote.split())) or r"(?!)", re.IGNORECASE)
-    for where, (text, offset) in parts.items():
-        if hit := pattern.search(text):
-            return Quote(text=quote, found="folded", where=where, start=offset + hit.start(), end=offset + hit.end())
+    found: Literal["exact", "folded"]
+    for found, pattern in (("exact", re.escape(quote)), ("folded", r"\s+".join(map(re.escape, quote.split())))):
+        sought = re.compile(pattern or r"(?!)", re.IGNORECASE if found == "folded" else re.NOFLAG)
+        for where, (text, offset) in parts.items():
+            hits = [(offset + hit.start(), offset + hit.end()) for hit in sought.finditer(text)]
+            if hits:
+                start, end = min(hits, key=lambda hit: abs(hit[0] - near))
+                return Quote(text=quote, found=found, where=where, start=start, end=end)
     return Quote(text=quote, found="absent")
 
 
@@ -207,15 +235,26 @@ class Judgments:
             yield Writer(opened)
 
     def frame(self, grader: str | None = None, *, sha: str | None = None, every_attempt: bool = False) -> pl.DataFrame:
-        """The judgments as a table, the last attempt of each; of one grader, or of one wording of it."""
+        """The judgments as a table, the last attempt of each; of one grader, or of one wording of it.
+
+        `window` numbers what was asked about in a trace, in order of the text, and after that what sums it up.
+        """
         if not self.path.exists():
-            return pl.DataFrame(schema=COLUMNS)
+            return pl.DataFrame(schema=COLUMNS | {"window": pl.Int64})
         told = {name: value for name, value in (("grader", grader), ("sha", sha)) if value is not None}
         where = " AND ".join(f"{name} = ?" for name in told) or "1"
         with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=60)) as opened:
             rows = opened.execute(f"SELECT {', '.join(COLUMNS)} FROM judgments WHERE {where}", list(told.values())).fetchall()
-        found = pl.DataFrame(rows, schema=COLUMNS, orient="row").sort(*KEY, "attempt")
+        place = pl.struct("level", "start", "end").rank("dense").over("transcript_id", "grader", "sha").cast(pl.Int64) - 1
+        found = pl.DataFrame(rows, schema=COLUMNS, orient="row").sort(*KEY, "attempt").with_columns(window=place)
         return found if every_attempt else found.unique(KEY, keep="last", maintain_order=True)
+
+    def of_trace(self, grader: Grader, transcript_id: str) -> list[Judgment]:
+        """What judges last said of one trace, first answers only, in the order of the text; and after it what sums it up."""
+        if not self.path.exists():
+            return []
+        with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=60)) as opened:
+            return Writer(opened).said(grader, transcript_id)
 
     def graders(self) -> dict[str, str]:
         """The graders that have judged anything here, each with the fingerprint of the wording that was used last."""
@@ -226,19 +265,39 @@ class Judgments:
             return {name: sha for name, sha, _ in rows}
 
 
+class Known(NamedTuple):
+    """What became of something that was asked."""
+
+    attempts: int
+    missing: Reason | None
+    """Why the last attempt gave nothing."""
+    children: str
+    """What it summed up, as it is kept."""
+
+
 class Writer:
     """Adds judgments, each whole or not at all."""
 
     def __init__(self, opened: sqlite3.Connection) -> None:
         self.opened = opened
 
-    def known(self, grader: Grader) -> dict[tuple[Any, ...], tuple[int, Reason | None]]:
-        """What was asked of this wording of a grader already: how often, and why the last attempt gave nothing."""
+    def known(self, grader: Grader) -> dict[tuple[Any, ...], Known]:
+        """What was asked of this wording of a grader already."""
         rows = self.opened.execute(
-            f"SELECT {', '.join(KEY)}, max(attempt), missing FROM judgments WHERE grader = ? AND sha = ? GROUP BY {', '.join(KEY)}",
+            f"SELECT {', '.join(KEY)}, max(attempt), missing, children FROM judgments WHERE grader = ? AND sha = ? "
+            f"GROUP BY {', '.join(KEY)}",
             (grader.name, grader.sha),
         )
-        return {tuple(row[: len(KEY)]): (row[-2] + 1, row[-1]) for row in rows}
+        return {tuple(row[: len(KEY)]): Known(row[-3] + 1, *row[-2:]) for row in rows}
+
+    def said(self, grader: Grader, transcript_id: str) -> list[Judgment]:
+        """The last attempt at each first answer about one trace, the parts before what sums them up."""
+        rows = self.opened.execute(
+            f"SELECT {', '.join(COLUMNS)}, max(attempt) FROM judgments WHERE transcript_id = ? AND grader = ? AND sha = ? AND repeat = 0 "
+            f"GROUP BY {', '.join(KEY)} ORDER BY level, start, end",
+            (transcript_id, grader.name, grader.sha),
+        )
+        return [_judgment(row) for row in rows]
 
     def add(self, judgments: Iterable[Judgment]) -> None:
         """Put these on disk."""
@@ -247,6 +306,16 @@ class Writer:
         self.opened.execute("BEGIN")
         self.opened.executemany(f"INSERT INTO judgments VALUES ({marks})", rows)
         self.opened.execute("COMMIT")
+
+
+def _judgment(row: Sequence[Any]) -> Judgment:
+    told = dict(zip(COLUMNS, row, strict=False))
+    return msgspec.convert(told | {name: json.loads(told[name]) for name in ("details", "quotes", "children")}, Judgment)
+
+
+def children_told(children: Sequence[Child]) -> str:
+    """These as they are kept."""
+    return str(_column(tuple(children)))
 
 
 def _column(value: Any) -> Any:

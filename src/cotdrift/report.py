@@ -29,7 +29,7 @@ from cotdrift.ingest import Ingested
 from cotdrift.page import gaming as gaming_shown
 from cotdrift.page import shown
 from cotdrift.page.carried import LONGEST_LINE, chosen_terms, columns, script_json, visible, whole_traces
-from cotdrift.sentences import REFERENCES, clear_changes, named
+from cotdrift.sentences import REFERENCES, clear_changes, named, of_serving
 from cotdrift.study import Study
 
 if TYPE_CHECKING:
@@ -140,6 +140,7 @@ def page(findings: Findings) -> str:
         set_aside=sum(sampled.set_aside for sampled in findings.sampled),
         exclusions=shown.exclusions(findings),
         carried_traces=traces,
+        server=of_serving(findings.serving) if findings.serving else (),
         gaming=gaming_shown.section(findings, rows),
         longest=LONGEST_LINE,
     )

@@ -9,15 +9,17 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from inspect_ai.model import get_model
+from inspect_ai.model import Model, get_model
 from inspect_scout import Reference, Result, Scanner, Transcript, scanner
 
+from cotdrift.asking import Asking
 from cotdrift.conversation import read_messages
-from cotdrift.grader import Grader
+from cotdrift.grader import Grader, with_terms
 from cotdrift.graders import graders
-from cotdrift.judging import Asking, Limits, Purse, ask
+from cotdrift.judging import Limits, Purse, ask
 from cotdrift.judgment import Judgment
-from cotdrift.seen import windows
+from cotdrift.seen import Place, places
+from cotdrift.summaries import grouped
 from cotdrift.trace import Trace
 
 
@@ -53,6 +55,10 @@ def _result(judgment: Judgment, messages: list[Any]) -> Result:
             "details": judgment.details,
             "quotes": msgspec.to_builtins(judgment.quotes),
             "window": [judgment.start, judgment.end],
+            "level": judgment.level,
+            "children": msgspec.to_builtins(judgment.children),
+            "marked": judgment.marked,
+            "stands_for": judgment.stands_for,
             "sha": judgment.sha,
             "judge": judgment.judge,
             "reply": judgment.reply,
@@ -61,23 +67,51 @@ def _result(judgment: Judgment, messages: list[Any]) -> Result:
     )
 
 
-def scanner_of(grader: Grader) -> Callable[[], Scanner[Transcript]]:
+async def judgments_of(grader: Grader, judge: Model, trace: Trace) -> list[Judgment]:
+    """All that a judge says of a trace, and of its own summaries of it, once each."""
+    purse = Purse(Limits(), sent=0)
+    level = [
+        await ask(grader, judge, "", Asking(trace=trace, judge=str(judge), start=start, end=end, stands_for=stands_for), purse)
+        for start, end, stands_for in places(grader, trace) or [Place(0, 0)]
+    ]
+    found = list(level)
+    while grader.groups and len(level) > 1:
+        sums = [
+            Asking(trace=trace, judge=str(judge), start=group[0].start, end=group[-1].end, level=level[0].level + 1, children=tuple(group))
+            for group in grouped(level, grader.groups)
+        ]
+        level = [await ask(grader, judge, "", one, purse) for one in sums]
+        found += level
+    return found
+
+
+def scanner_of(grader: Grader) -> Callable[..., Scanner[Transcript]]:
     """The scanner that asks this grader's question, of the model in the role `grader`."""
 
-    @scanner(name=grader.name, messages="all", version=grader.version)
-    def made() -> Scanner[Transcript]:
+    def scan_with(asked: Grader) -> Scanner[Transcript]:
         async def scan(transcript: Transcript) -> Result | list[Result]:
-            judge, trace, purse = get_model(role="grader"), trace_of_transcript(transcript), Purse(Limits(), sent=0)
-            asked = [
-                Asking(trace=trace, judge=str(judge), window=window, start=start, end=end, repeat=0, attempt=0)
-                for window, (start, end) in enumerate(windows(grader, trace))
-            ]
-            found = [_result(await ask(grader, judge, "", one, purse), transcript.messages) for one in asked]
-            return found[0] if grader.window is None else found
+            said = await judgments_of(asked, get_model(role="grader"), trace_of_transcript(transcript))
+            found = [_result(judgment, transcript.messages) for judgment in said]
+            return found[0] if asked.is_of_whole else found
 
         return scan
 
-    return made
+    named = scanner(name=grader.name, messages="all", version=grader.version)
+    if grader.around is None:
+
+        @named
+        def made() -> Scanner[Transcript]:
+            return scan_with(grader)
+
+        return made
+
+    of_its_own = ",".join(grader.terms)
+
+    @named
+    def made_of_uses(terms: str | list[str] = of_its_own) -> Scanner[Transcript]:
+        return scan_with(with_terms(grader, terms.split(",") if isinstance(terms, str) else terms))  # Scout makes a list of a,b
+
+    return made_of_uses
 
 
 for _name, _grader in graders().items():

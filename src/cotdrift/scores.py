@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from math import inf
 from typing import NamedTuple
 
 import msgspec
@@ -12,6 +13,7 @@ import polars as pl
 
 from cotdrift.estimate import Floats
 from cotdrift.grader import Grader, Read
+from cotdrift.term import Term
 
 NO_MAJORITY = "no majority of the judges"
 THIRD = 3
@@ -26,11 +28,18 @@ class Score(NamedTuple):
     """The lowest that it can be; with `high` it bounds what missing judgments might have said."""
     high: float
     of: Callable[[Grader, pl.DataFrame], pl.DataFrame]
-    """From judgments (transcript_id, window, judge, label, value, details, missing) to transcript_id, value and missing_reason."""
+    """From judgments, as a table, to transcript_id, value and missing_reason."""
+    labelled: bool = True
+    """Whether it can be read off labels, which are of one part of a trace each."""
+
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """The lowest and the highest that it can be, where there is a highest."""
+        return (self.low, self.high) if self.high < inf else None
 
 
 def scores_of(grader: Grader) -> dict[str, Score]:
-    """Everything that can be read off a grader's judgments, by name: the grader's own, and after a dot each label and each detail's level.
+    """Everything that can be read off a grader's judgments, by name: the grader's own, and after a dot each label, detail's level and term.
 
     >>> from cotdrift.grader import Answer
     >>> asked = (Answer(label="yes", value=1), Answer(label="no", value=0))
@@ -48,12 +57,22 @@ def scores_of(grader: Grader) -> dict[str, Score]:
         for read in reads:
             apart = read.how in ("start to end", "snap back")
             ends = (0.0, 1.0) if read.how == "at most" else (low - high, high - low) if apart else (low, high)
-            found.append(Score(_dotted(grader, read.name), read.unit, *ends, _read_by(read)))
+            if read.how == "sum":
+                ends = (-inf if low < 0 else 0.0, inf)
+            labelled = read.how not in ("sum", "whole")
+            found.append(Score(_dotted(grader, read.name), read.unit, *ends, _read_by(read), labelled))
         if all(read.name for read in reads):
             found.insert(0, found[0]._replace(name=grader.name))
     if grader.window is None and (not grader.is_number or (grader.is_yes_or_no and len(grader.answers) > 2)):
-        found += [_share(_dotted(grader, answer.label), _labelled(answer.label)) for answer in grader.answers]
-    found += [_share(_dotted(grader, level), _detailed(detail.name, level)) for detail in grader.details for level in detail.levels]
+        unit = "share of traces" if grader.is_of_whole else "share of uses"
+        found += [_share(_dotted(grader, answer.label), unit, _labelled(answer.label)) for answer in grader.answers]
+    found += [
+        _share(_dotted(grader, level), "share of traces", _detailed(detail.name, level))
+        for detail in grader.details
+        for level in detail.levels
+    ]
+    if grader.is_number:
+        found += [found[0]._replace(name=f"{grader.name}.{'_'.join(term.words)}", of=_used(term)) for term in map(Term.parse, grader.terms)]
     return {score.name: score for score in found}
 
 
@@ -61,16 +80,28 @@ def _dotted(grader: Grader, name: str) -> str:
     return f"{grader.name}.{re.sub(r'[^a-z0-9]+', '_', name.casefold()).strip('_')}" if name else grader.name
 
 
-def _share(name: str, of: Callable[[Grader, pl.DataFrame], pl.DataFrame]) -> Score:
-    return Score(name, "share of traces", 0.0, 1.0, of)
+def _share(name: str, unit: str, of: Callable[[Grader, pl.DataFrame], pl.DataFrame]) -> Score:
+    return Score(name, unit, 0.0, 1.0, of)
 
 
 def _read_by(read: Read) -> Callable[[Grader, pl.DataFrame], pl.DataFrame]:
     def of(grader: Grader, judgments: pl.DataFrame) -> pl.DataFrame:
-        panel = _panel(judgments, pl.col("value"), share=grader.is_yes_or_no)
-        if grader.window is None:
-            return panel.drop("window")
-        return _over_windows(panel, lambda values: _windowed(read, grader.worse, values))
+        asked = _summed_up(judgments) if read.how == "whole" else judgments
+        panel = _panel(asked, pl.col("value"), share=grader.is_yes_or_no)
+        found = _of_trace(panel, lambda values, weights: _windowed(read, grader.worse, values, weights))
+        if read.how == "sum":
+            without = panel.filter(pl.col("missing_reason") == "unused").select("transcript_id").unique(maintain_order=True)
+            nought = without.join(found, on="transcript_id", how="anti").with_columns(value=pl.lit(0.0))
+            found = pl.concat([found, nought], how="diagonal")
+        return found
+
+    return of
+
+
+def _used(term: Term) -> Callable[[Grader, pl.DataFrame], pl.DataFrame]:
+    def of(grader: Grader, judgments: pl.DataFrame) -> pl.DataFrame:
+        of_term = judgments.filter(pl.Series([term.is_said(marked) for marked in judgments["marked"]], dtype=pl.Boolean))
+        return _of_trace(_panel(of_term, pl.col("value"), share=grader.is_yes_or_no), _mean)
 
     return of
 
@@ -78,24 +109,35 @@ def _read_by(read: Read) -> Callable[[Grader, pl.DataFrame], pl.DataFrame]:
 def _labelled(label: str) -> Callable[[Grader, pl.DataFrame], pl.DataFrame]:
     def of(_grader: Grader, judgments: pl.DataFrame) -> pl.DataFrame:
         said = pl.when(pl.col("label").is_not_null()).then((pl.col("label") == label).cast(pl.Float64))
-        return _panel(judgments, said, share=True).drop("window")
+        return _of_trace(_panel(judgments, said, share=True), _mean)
 
     return of
 
 
 def _detailed(detail: str, level: str) -> Callable[[Grader, pl.DataFrame], pl.DataFrame]:
-    def of(grader: Grader, judgments: pl.DataFrame) -> pl.DataFrame:
+    def of(_grader: Grader, judgments: pl.DataFrame) -> pl.DataFrame:
         named = pl.Series([msgspec.json.decode(told).get(detail) == level for told in judgments["details"]], dtype=pl.Float64)
         said = pl.when(pl.col("label").is_not_null()).then("named")
-        panel = _panel(judgments.with_columns(named=named), said, share=True)
-        return panel.drop("window") if grader.window is None else _over_windows(panel, np.max)
+        return _of_trace(_panel(judgments.with_columns(named=named), said, share=True), lambda values, _: float(values.max()))
 
     return of
 
 
+def _summed_up(judgments: pl.DataFrame) -> pl.DataFrame:
+    """The summary of each whole trace, as the part that it is itself where there was one part; none where it was not come to yet."""
+    top = judgments.filter(pl.col("level") == pl.col("level").max().over("transcript_id"))
+    one = pl.col("window").n_unique().over("transcript_id") == 1
+    return top.with_columns(
+        level=pl.lit(0),
+        window=pl.lit(0),
+        value=pl.when(one).then("value"),
+        missing=pl.when(one).then("missing").otherwise(pl.lit("not summed up yet")),
+    )
+
+
 def _panel(judgments: pl.DataFrame, said: pl.Expr, *, share: bool) -> pl.DataFrame:
     """What the judges say together of each window: a yes or no by strict majority of all who were asked, a number by its mean."""
-    votes = judgments.filter(pl.col("repeat") == 0).with_columns(said=said)
+    votes = judgments.filter((pl.col("repeat") == 0) & (pl.col("level") == 0)).with_columns(said=said)
     asked, mean, answered = pl.len(), pl.col("said").mean(), pl.col("said").count()
     value: pl.Expr
     if share:
@@ -105,23 +147,36 @@ def _panel(judgments: pl.DataFrame, said: pl.Expr, *, share: bool) -> pl.DataFra
     else:
         value = pl.when(2 * answered > asked).then(mean)
     why = pl.col("missing").drop_nulls().mode().sort().first()
-    together = votes.group_by("transcript_id", "window").agg(value=value, why=why).sort("transcript_id", "window")
+    parts = votes.group_by("transcript_id", "window")
+    together = parts.agg(pl.col("stands_for").first(), value=value, why=why).sort("transcript_id", "window")
     reason = pl.when(pl.col("value").is_null()).then(pl.col("why").fill_null(NO_MAJORITY))
-    return together.select("transcript_id", "window", "value", missing_reason=reason)
+    return together.select("transcript_id", "stands_for", "value", missing_reason=reason)
 
 
-def _over_windows(panel: pl.DataFrame, how: Callable[[Floats], float]) -> pl.DataFrame:
-    """One number of a trace's windows, in order; none where half of them or more have no judgment."""
-    rows = []
-    for (transcript_id,), part in panel.group_by("transcript_id", maintain_order=True):
-        values = part["value"].drop_nulls().to_numpy()
-        enough = 2 * len(values) > part.height
-        why = part["missing_reason"].drop_nulls()
-        rows.append((transcript_id, float(how(values)) if enough else None, None if enough else why[0]))
+def _of_trace(panel: pl.DataFrame, how: Callable[[Floats, Floats], float]) -> pl.DataFrame:
+    """One number of what was asked of a trace, in order; none where half of it or more has no judgment, and no trace where nothing was."""
+    asked = panel.filter(pl.col("missing_reason").ne_missing("unused"))
+    values, weights, reasons = asked["value"].to_numpy(), asked["stands_for"].to_numpy(), asked["missing_reason"].to_list()
+    rows: list[tuple[str, float | None, str | None]] = []
+    first = 0
+    for many, transcript_id in asked["transcript_id"].rle().struct.unnest().iter_rows():
+        part, first = slice(first, first + many), first + many
+        answered = np.isfinite(values[part])
+        if 2 * answered.sum() <= many:
+            rows.append((transcript_id, None, next(reason for reason in reasons[part] if reason)))
+            continue
+        known = weights[part][answered]
+        rows.append((transcript_id, how(values[part][answered], known * weights[part].sum() / known.sum()), None))
     return pl.DataFrame(rows, schema={"transcript_id": pl.String, "value": pl.Float64, "missing_reason": pl.String}, orient="row")
 
 
-def _windowed(read: Read, worse: str, values: Floats) -> float:
+def _mean(values: Floats, weights: Floats) -> float:
+    return float(np.average(values, weights=weights))
+
+
+def _windowed(read: Read, worse: str, values: Floats, weights: Floats) -> float:
+    if read.how == "sum":
+        return float(values @ weights)
     if read.how == "at most":
         return float((values <= (read.bound or 0.0)).mean())
     if read.how == "worst decile":
@@ -132,4 +187,4 @@ def _windowed(read: Read, worse: str, values: Floats) -> float:
         return float(values[-third:].mean() - values[:third].mean())
     if read.how == "snap back":
         return float(values[-1] - values[:-1].mean()) if len(values) > 1 else 0.0
-    return float(values.mean())
+    return _mean(values, weights)

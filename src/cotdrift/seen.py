@@ -1,22 +1,107 @@
 """What a judge or a person is shown of a trace."""
 
-from cotdrift.grader import Grader
-from cotdrift.text import chunks
+import hashlib
+from bisect import bisect_left
+from functools import lru_cache
+from typing import NamedTuple
+
+from cotdrift.grader import Grader, Part
+from cotdrift.term import Term, uses
+from cotdrift.text import chunks, spans
 from cotdrift.trace import Trace
 
+USES = 5
+"""How many uses of each term are asked about in one trace. Which ones, a hash of the reasoning and the place says: always the same."""
+MARKS = "⟦⟧"
+"""What stands around the use that is asked about."""
+UNMARKED = str.maketrans(MARKS, "[]")
+"""What a text that has marks of its own is shown with, so that only one use is marked, and every character keeps its place."""
 
-def windows(grader: Grader, trace: Trace) -> list[tuple[int, int]]:
-    """The parts of the reasoning that are asked about one at a time: all of it, where the grader has no window."""
+
+class Place(NamedTuple):
+    """One thing to ask about: a stretch of the reasoning or of the record, or one use of a term."""
+
+    start: int
+    """In characters of the text that it is cut from."""
+    end: int
+    stands_for: float = 1.0
+    """How many uses of its term this one stands for, where not all are asked about."""
+
+
+def places(grader: Grader, trace: Trace) -> list[Place]:
+    """All that is asked about in a trace, one at a time: its windows, its uses of the grader's terms, which may be none, or the whole."""
+    text = text_of(grader, trace)
+    if grader.around is not None:
+        return _uses(grader, trace)
     if grader.window is None:
-        return [(0, len(trace.reasoning))]
-    return chunks(trace.reasoning, grader.window) or [(0, 0)]
+        return [Place(0, len(text))]
+    return [Place(*window) for window in chunks(text, grader.window) or [(0, 0)]]
 
 
-def scenario_of(trace: Trace) -> str:
-    """What the model was told: the prompt, and in a conversation all that others said in it."""
+def _uses(grader: Grader, trace: Trace) -> list[Place]:
+    found: dict[tuple[int, int], float] = {}
+    seed = drawn(trace.reasoning)
+    for of_term in uses(trace.reasoning, [Term.parse(term) for term in grader.terms]):
+        some = sorted(of_term, key=lambda use: drawn(seed, *use))[:USES]
+        found |= dict.fromkeys(some, len(of_term) / max(len(some), 1))
+    return [Place(*use, stands_for) for use, stands_for in sorted(found.items())]
+
+
+def drawn(*told: object) -> int:
+    """A number from 0 up to 2**64 that looks random and is the same everywhere."""
+    return int.from_bytes(hashlib.sha256("\0".join(map(str, told)).encode("utf-8", "backslashreplace")).digest()[:8])
+
+
+def text_of(grader: Grader, trace: Trace) -> str:
+    """What places are cut from: the record where that is shown, else the reasoning."""
+    return trace.record if "record" in grader.sees else trace.reasoning
+
+
+def shown(grader: Grader, trace: Trace, start: int, end: int) -> dict[Part, tuple[str, int]]:
+    """The parts of a trace that are shown when this place is asked about, and at which character of the trace's own text each begins.
+
+    Of a use it is the words around it, with ⟦ and ⟧ around the use.
+    """
+    cut: Part = "record" if "record" in grader.sees else "reasoning"
+    text, first = text_of(grader, trace), start
+    if grader.around is not None:
+        first, last = _around(text, start, end, grader.around)
+        before, use, after = (part.translate(UNMARKED) for part in (text[first:start], text[start:end], text[end:last]))
+        passage = f"{before}{MARKS[0]}{use}{MARKS[1]}{after}"
+    else:
+        passage = text[start:end]
+    parts: dict[Part, tuple[str, int]] = {
+        "scenario": (scenario_of(trace, alone="record" in grader.sees), 0),
+        cut: (passage, first),
+        "answer": (said_and_done(trace), 0),
+    }
+    return {name: part for name, part in parts.items() if name in grader.sees}
+
+
+@lru_cache(maxsize=2)  # each use of a trace is shown after the other
+def _spans(text: str) -> list[tuple[str, int, int]]:
+    return spans(text)
+
+
+def _around(text: str, start: int, end: int, words: int) -> tuple[int, int]:
+    """From where to where so many words stand on each side."""
+    at = _spans(text)
+    before = bisect_left(at, start, key=lambda word: word[1]) - words
+    after = bisect_left(at, end, key=lambda word: word[1]) + words - 1
+    return at[before][1] if before > 0 else 0, at[after][2] if after < len(at) - 1 else len(text)
+
+
+def unmarked(text: str) -> str:
+    """The text without the marks around a use."""
+    return text.replace(MARKS[0], "").replace(MARKS[1], "")
+
+
+def scenario_of(trace: Trace, *, alone: bool = False) -> str:
+    """What the model was told: the prompt, and in a conversation all that others said in it; `alone`, only before it first spoke."""
     if not trace.turns:
         return trace.prompt
-    return "\n\n".join(f"[{message.role}] {message.content}" for message in trace.turns if message.role != "assistant")
+    first = next((at for at, message in enumerate(trace.turns) if message.role == "assistant"), 0) if alone else len(trace.turns)
+    return "\n\n".join(f"[{message.role}] {message.content}" for message in trace.turns[:first] if message.role != "assistant")
 
 
 def said_and_done(trace: Trace) -> str:

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from cotdrift.estimate import holm
+from cotdrift.serving import SAID
+from cotdrift.soup import MADE_OF
 
 if TYPE_CHECKING:
     from cotdrift.contrast import Level
     from cotdrift.estimate import Contrast, Estimate
     from cotdrift.event_study import Onset
     from cotdrift.gaming import AtStep, Effects, Gaming
+    from cotdrift.serving import Changed, Checked, Serving
     from cotdrift.trend import Trend
 
 MOST_MEASURES = 3
@@ -154,6 +157,49 @@ def named(measure: str) -> str:
     'function word share'
     """
     return measure.replace("_", " ")
+
+
+def of_serving(serving: Serving) -> tuple[str, ...]:
+    """Whether the server can be trusted: what speaks against it, or that nothing does, and what cannot be known."""
+    told = [_failing(ones, serving) for ones in serving.by_failing.values()] + [_another(change) for change in serving.changed]
+    if not told:
+        told = [f"Of {serving.traces:,} traces that were looked at, none of the checks speaks against the server that they come from."]
+    unknown = {names: [run for run in serving.unrecorded if serving.unrecorded[run] == names] for names in serving.unrecorded.values()}
+    told += [
+        f"{', '.join(runs)}: not recorded at every checkpoint, so that a change would not be seen: {', '.join(map(named, names))}."
+        for names, runs in unknown.items()
+    ]
+    return tuple(told)
+
+
+def _failing(ones: Sequence[Checked], serving: Serving) -> str:
+    worst = ones[0]
+    run, step, check = worst.run, worst.step, worst.check
+    of = (
+        "" if check == "improbable tokens" else {"answer": " of answers", "reasoning": " of reasoning texts"}.get(worst.where, " of traces")
+    )
+    said = f"{run}: at step {step}, {share(worst.share)}{of} {SAID[check]}"
+    if check == "soup":
+        made = [(serving.of(run, step, kind, "answer"), SAID[kind]) for kind in MADE_OF]
+        parts = [f"{words} {per_cent(one.share.value)}" for one, words in made if one and one.share.value]
+        beside = serving.of(run, step, check, "reasoning")
+        said += f" ({'; '.join(parts)}), and {share(beside.share) if beside else 'none'} of reasoning texts are. What spoils answers too is"
+        said += " likelier the server, the chat template or a collapsed model than a way of reasoning"
+    if check == "no answer":
+        said += ", and are not marked as cut off"
+    if check == "cut off":
+        first = next(one for one in serving.checked if (one.run, one.check) == (run, check))
+        said += f", against {share(first.share)} at step {first.step}"
+    return f"{said}{f'; so it is at {len(ones)} checkpoints, and this is the worst' if len(ones) > 1 else ''}."
+
+
+def _another(change: Changed) -> str:
+    def mix(of: Mapping[str, float]) -> str:
+        return ", ".join(f"{'not recorded' if value == 'null' else value}{f' ({per_cent(n)})' if n < 1 else ''}" for value, n in of.items())
+
+    said = f"{change.run}: from step {change.since} to step {change.step} the {named(change.setting)} goes from {mix(change.before)} to "
+    said += f"{mix(change.after)}. What begins there may be the sampler’s and not training’s"
+    return f"{said}: {', '.join(map(named, change.begins))}." if change.begins else f"{said}."
 
 
 def _surface(run: str, trends: Sequence[Trend], environments: Mapping[str, Sequence[Trend]], apart: Container[str]) -> list[Change]:

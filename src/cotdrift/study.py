@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, Self
@@ -26,6 +26,7 @@ from cotdrift.measurement import Measurements, measure_corpus
 from cotdrift.progress import progress
 from cotdrift.references.human import human
 from cotdrift.scores import scores_of
+from cotdrift.serving import Serving, check_serving
 from cotdrift.shelf import collect
 from cotdrift.trend import Trend
 from cotdrift.values import WHO, Values
@@ -133,6 +134,12 @@ class Study(Graded):
         """Measure every trace by what it lacks; returns how many traces were read."""
         with progress("measuring") as step:
             return measure_corpus(self.corpus, self.measures(*names).values(), self.measurements, threads=os.cpu_count() or 1, done=step)
+
+    def check(self, trends: Sequence[Trend] = (), *, seed: int = 0) -> Serving:
+        """What speaks against the server that the traces come from. `trends` say what begins to move where a setting changed."""
+        self.chosen()
+        with progress("checking the server") as step:
+            return check_serving(self.corpus, trends, seed=seed, done=step)
 
     @property
     def runs(self) -> dict[str, list[Checkpoint]]:

@@ -1,5 +1,6 @@
 """A trace: one answer a checkpoint gave, and the reasoning before it."""
 
+import json
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -92,6 +93,19 @@ class Trace(Struct, frozen=True, kw_only=True, dict=True):
     def actions(self) -> tuple[ToolCall, ...]:
         """Every tool call, in order."""
         return tuple(call for message in self.turns for call in message.tool_calls)
+
+    @cached_property
+    def record(self) -> str:
+        """All that was thought, said and done once the model was asked, in order; each entry begins with what it is, in square brackets."""
+        first = next((at for at, message in enumerate(self.messages) if message.role == "assistant"), 0)
+        entries = []
+        for message in self.messages[first:]:
+            if message.role != "assistant":
+                entries.append(f"[{'result' if message.role == 'tool' else message.role}] {message.content}")
+                continue
+            entries += [f"[{what}] {said}" for what, said in (("thinks", message.reasoning), ("says", message.content)) if said]
+            entries += [f"[calls {call.function}] {json.dumps(call.arguments, ensure_ascii=False)}" for call in message.tool_calls]
+        return "\n\n".join(entries)
 
     @classmethod
     def example(cls, reasoning: str, *, answer: str = "", **fields: Any) -> Self:

@@ -40,13 +40,16 @@ class Trusted(Struct, frozen=True, kw_only=True):
 
 def as_judgments(labels: pl.DataFrame) -> pl.DataFrame:
     """People's labels in the columns of judgments, so that what is read off the one is read off the other in the same way."""
-    place = pl.col("start").fill_null(0)
+    place = pl.struct(pl.col("start").fill_null(0), pl.col("end").fill_null(0))
     return labels.select(
         "transcript_id",
         "label",
         "value",
         "details",
         judge=pl.lit(PERSON) + pl.col("annotator"),
+        level=pl.lit(0),
+        marked=pl.lit(""),
+        stands_for=pl.lit(1.0),
         window=place.rank("dense").over("transcript_id").cast(pl.Int64),
         repeat=pl.col("repeat").cast(pl.Int64),
         missing=pl.lit(None, pl.String),
@@ -121,7 +124,7 @@ def agreed(grader: Grader, judgments: pl.DataFrame, labels: pl.DataFrame, prompt
     scale: Scale = "ordinal" if grader.is_number and not grader.is_yes_or_no else "nominal"
     codes = {answer.label: float(place) for place, answer in enumerate(grader.answers)}
     with_settings = pl.concat_str("judge", pl.when(pl.col("settings") != "").then(pl.format(" ({})", "settings")).otherwise(pl.lit("")))
-    said = judgments.with_columns(
+    said = judgments.filter((pl.col("level") == 0) & pl.col("missing").ne_missing("unused")).with_columns(
         judge=with_settings,
         said=pl.col("value") if grader.is_number else pl.col("label").replace_strict(codes, default=None, return_dtype=pl.Float64),
     )

@@ -20,6 +20,7 @@ FAULTS = 5
 @options.study
 @click.argument("graders", nargs=-1, required=True)
 @click.option("--model-role", "role", required=True, metavar="grader=MODEL[,MODEL…]", help="Who judges, as Inspect names models.")
+@click.option("--term", "terms", multiple=True, help="A word or phrase whose uses are judged, for graders of uses. May be repeated.")
 @click.option("--sample", type=click.IntRange(min=1), help="So many traces of each checkpoint, on the same prompts; without it, all.")
 @options.run
 @options.environment
@@ -37,6 +38,7 @@ def command(
     study: Path,
     graders: tuple[str, ...],
     role: str,
+    terms: tuple[str, ...],
     sample: int | None,
     run: str | None,
     environment: str | None,
@@ -69,6 +71,7 @@ def command(
     done = opened.grade(
         *graders,
         judges=list(dict.fromkeys(models.split(","))),
+        terms=terms,
         chosen=Chosen(per_checkpoint=sample, run=run, environment=environment, seed=seed),
         limits=Limits(cost=max_cost, tokens=max_tokens, price=_price(price)),
         dry_run=dry_run,

@@ -92,7 +92,11 @@ def _sitting(
     from cotdrift.labelling.sitting import sit
 
     told = Design(annotator=annotator, quotes=show_quotes, **design)
-    had = study.judgments.frame(grader.name, sha=grader.sha).with_columns(quote=pl.col("quotes").str.json_path_match("$[0].text"))
+    had = (
+        study.judgments.frame(grader.name, sha=grader.sha)
+        .filter(pl.col("level") == 0)
+        .with_columns(quote=pl.col("quotes").str.json_path_match("$[0].text"))
+    )
     return sit(study.corpus, labels, grader, told, judgments=_frame(judgments) if judgments else had if had.height else None)
 
 

@@ -26,13 +26,17 @@ def command(
     The page is one file that opens in any browser without a network.
     """
     from cotdrift.report import report
+    from cotdrift.sentences import of_serving
 
     done = report(*files, into=into, output=output, watch=watch, reading=options.make_reading(**told), seed=seed)
+    server = of_serving(done.findings.serving) if done.findings.serving else ()
     rejected = sum(source.rejected for source in done.ingested)
     if as_json:
         told = {"report": str(done.page), "study": str(done.study.folder), "rejected": rejected}
-        options.print_json(told | {"sentences": done.findings.sentences})
+        options.print_json(told | {"serving": server, "sentences": done.findings.sentences})
     else:
+        for sentence in server[:1]:
+            click.echo(f"{sentence} All that was looked at: cotdrift check {done.study.folder}")
         for sentence in done.findings.sentences:
             click.echo(sentence)
         click.echo(f"The report is {done.page.resolve()}")

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from cotdrift.comparison import Counts, Reference
 from cotdrift.comparisons.permutation import Tested
 from cotdrift.comparisons.sides import sides
-from cotdrift.comparisons.term import Term, concordance, count_terms, watch_list
 from cotdrift.comparisons.two_sides import TwoSides
 from cotdrift.comparisons.with_rates import WithRates
 from cotdrift.errors import NotEnough
 from cotdrift.estimate import benjamini_hochberg, holm
+from cotdrift.term import Term, concordance, count_terms, watch_list
 
 __all__ = ["COLUMNS", "Term", "concordance", "count_terms", "terms", "watch_list"]
 

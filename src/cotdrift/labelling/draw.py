@@ -19,7 +19,7 @@ from msgspec import Struct
 from cotdrift.corpus import Corpus
 from cotdrift.errors import InputError, NotEnough
 from cotdrift.grader import Grader
-from cotdrift.seen import windows
+from cotdrift.seen import places
 from cotdrift.trace import Trace
 
 How = Literal["stratified", "random", "active"]
@@ -35,11 +35,11 @@ GUESSED = {"judges disagree": 0.5, "near the threshold": 0.5, "bad": 0.7, "not j
 
 
 class Case(Struct, frozen=True, kw_only=True):
-    """One thing to answer: a trace, or one window of it."""
+    """One thing to answer: a trace, or one window or use of a term in it."""
 
     transcript_id: str
     start: int
-    """Where the reasoning that is shown begins, in characters."""
+    """Where the window or the use begins, in characters of the reasoning, or of the record where that is shown."""
     end: int
     probability: float
     """The chance that this trace, and of its windows this one, had of being drawn for this annotator."""
@@ -69,7 +69,8 @@ class Design(Struct, frozen=True, kw_only=True):
 def draw(corpus: Corpus, grader: Grader, design: Design, *, judgments: pl.DataFrame | None = None) -> list[Case]:
     """The cases for one annotator, in the order in which they are asked.
 
-    `judgments` has a row a judgment: transcript_id, judge, value, and with `quotes` a quote. Reasoning that cannot be read is left out.
+    `judgments` has a row a judgment: transcript_id, judge, value, and with `quotes` a quote. Reasoning that cannot be read is left out, and
+    where uses of terms are asked about, traces without any.
     """
     strata = _strata(_readable(corpus, grader), grader, design, _checked(judgments))
     if not strata:
@@ -128,9 +129,13 @@ def _weights(sizes: Mapping[str, int], sample: How) -> Mapping[str, float]:
 
 def _readable(corpus: Corpus, grader: Grader) -> pl.DataFrame:
     rows = corpus.scan().select("transcript_id", "run", "step", "reasoning_kind")
-    if "reasoning" in grader.sees:
+    if grader.reads_reasoning:
         rows = rows.filter(pl.col("reasoning_kind") == "raw")
-    return rows.sort("transcript_id").collect()
+    found = rows.sort("transcript_id").collect()
+    if grader.around is None:
+        return found
+    with_uses = [trace.transcript_id for trace in corpus.traces(*found["transcript_id"]) if places(grader, trace)]
+    return found.filter(pl.col("transcript_id").is_in(with_uses))
 
 
 def _strata(rows: pl.DataFrame, grader: Grader, design: Design, judgments: pl.DataFrame | None) -> dict[str, list[str]]:
@@ -188,9 +193,9 @@ def _quotes(judgments: pl.DataFrame) -> dict[str, str]:
 
 
 def _case(grader: Grader, trace: Trace, chance: float, seed: int, quote: str) -> Case:
-    parts = windows(grader, trace)
-    start, end = parts[_number(seed, "window", trace.transcript_id) % len(parts)]
-    return Case(transcript_id=trace.transcript_id, start=start, end=end, probability=chance / len(parts), quote=quote)
+    parts = places(grader, trace)
+    part = parts[_number(seed, "window", trace.transcript_id) % len(parts)]
+    return Case(transcript_id=trace.transcript_id, start=part.start, end=part.end, probability=chance / len(parts), quote=quote)
 
 
 def _ordered(ids: Mapping[str, float], design: Design) -> list[str]:

@@ -209,8 +209,8 @@ def _of_scout(path: Path, line: int, told: dict[str, str]) -> dict[str, Any]:
 
 def _validation(frame: pl.DataFrame, grader: Grader, path: Path) -> tuple[list[dict[str, Any]], int]:
     """One target a transcript: what most annotators answered; and how many transcripts have no such answer."""
-    if grader.window is not None:
-        raise InputError(f"{path}: Scout has one target a transcript, and {grader.name} is asked of windows. Export CSV or JSONL.")
+    if not grader.is_of_whole:
+        raise InputError(f"{path}: Scout has one target a transcript, and {grader.name} is asked of windows or uses. Export CSV or JSONL.")
     cases, undecided = [], 0
     now = frame.filter(~pl.col("repeat") & (pl.col("sha") == grader.sha))
     for (name,), rows in now.group_by("transcript_id", maintain_order=True):

@@ -1,6 +1,6 @@
 /* What hides or reorders other text; it is written out beside itself, and kept in a box that it cannot reach out of. */
 const UNSEEN = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/;
-const TITLES = { scenario: 'Scenario', reasoning: 'Reasoning', answer: 'Answer' };
+const TITLES = { scenario: 'Scenario', reasoning: 'Reasoning', answer: 'Answer', record: 'What the model thought, said and did' };
 const GONE = 'The server does not answer, and this answer is not kept yet; those before it are. Start the same command again and open the address it prints.';
 
 let question = null;
@@ -182,7 +182,7 @@ function startQuote() {
   }
   stops = now.case.parts.flatMap((part, place) => sentences(part.text).map(found => ({ ...found, part: place })));
   if (!stops.length) return;
-  const reasoning = stops.findIndex(stop => now.case.parts[stop.part].name === 'reasoning');
+  const reasoning = stops.findIndex(stop => ['reasoning', 'record'].includes(now.case.parts[stop.part].name));
   const first = Math.max(0, reasoning);
   moveCursor(first, first);
 }

@@ -16,7 +16,7 @@ from cotdrift.errors import InputError
 from cotdrift.grader import Answer, Detail, Grader
 from cotdrift.labelling.draw import Case, Design, draw
 from cotdrift.labelling.labels import Entry, Labels, Seen
-from cotdrift.seen import said_and_done, scenario_of
+from cotdrift.seen import shown
 from cotdrift.trace import Trace
 
 DIGITS = "123456789"
@@ -244,8 +244,7 @@ class Sitting:
 
     def _parts(self, case: Case) -> tuple[Part, ...]:
         trace = self._traces[case.transcript_id]
-        told = {"scenario": scenario_of(trace), "reasoning": trace.reasoning[case.start : case.end], "answer": said_and_done(trace)}
-        return tuple(Part(name=name, text=text) for name, text in told.items() if name in self.grader.sees)
+        return tuple(Part(name=name, text=text) for name, (text, _) in shown(self.grader, trace, case.start, case.end).items())
 
 
 def sit(corpus: Corpus, labels: Labels, grader: Grader, design: Design, *, judgments: pl.DataFrame | None = None) -> Sitting:

@@ -40,6 +40,10 @@ class Term:
         """The term as it stands in tables."""
         return " ".join(self.words)
 
+    def is_said(self, text: str) -> bool:
+        """Whether this is the term, and nothing else."""
+        return words(text, cased=self.cased) == self.words
+
     @property
     def in_vocabulary(self) -> bool:
         """Whether a count of lower-cased single words already holds it."""
@@ -107,9 +111,19 @@ def concordance(text: str, term: Term, *, width: int = 60) -> Iterator[Hit]:
     >>> [tuple(hit) for hit in concordance("We may disclaim the result.", Term.parse("disclaim"), width=4)]
     [(7, 15, 'may ', 'disclaim', ' the')]
     """
-    at = spans(text)
-    said = words(text, cased=True) if term.cased else [word for word, _, _ in at]
-    for place in term.places(said):
-        start, end = at[place][1], at[place + len(term.words) - 1][2]
+    for start, end in uses(text, [term])[0]:
         around = text[max(0, start - width) : start], text[start:end], text[end : end + width]
         yield Hit(start, end, *(" ".join(part.split("\n")) for part in around))
+
+
+def uses(text: str, terms: Sequence[Term]) -> list[list[tuple[int, int]]]:
+    """Where a text uses each term, in characters, in the order of the text.
+
+    >>> uses("I disclaim it; Disclaim!", [Term.parse("disclaim"), Term.parse("Disclaim")])
+    [[(2, 10), (15, 23)], [(15, 23)]]
+    """
+    if not any(_may_hold(text, term) for term in terms):
+        return [[] for _ in terms]
+    at = spans(text)
+    said = {False: [word for word, _, _ in at], True: words(text, cased=True)}
+    return [[(at[place][1], at[place + len(term.words) - 1][2]) for place in term.places(said[term.cased])] for term in terms]
