@@ -16,12 +16,15 @@ from cotdrift.errors import NotEnough
 from cotdrift.findings import Exclusion, Findings, Passages, Sampled
 from cotdrift.gaming import ENVIRONMENTS, Gaming, gaming_of
 from cotdrift.sentences import clear_changes
+from cotdrift.motive import PREFIX, Motive, motive_of
 from cotdrift.study import Against, Study
 from cotdrift.trend import Trend
 from cotdrift.values import Values
 
 SHOWN_TERMS = 12
 """How many terms of a run get a curve and passages."""
+SPEAKS = "reward_reasoning"
+"""The grader that says whether reasoning speaks of how its answer is rewarded."""
 SHOWN_ENVIRONMENTS = 12
 SHOWN_USES = 6
 """How many uses of a term are shown, early and late each."""
@@ -38,9 +41,10 @@ def find(study: Study, *, watch: Path | None = None, seed: int = 0) -> Findings:
     terms = _terms(study, watch, seed)
     shown = {run: _worth_showing(run, terms) for run in runs}
     passages = [_passages(study, term, run) for run, terms_of_run in shown.items() for term in terms_of_run]
-    gaming = _gaming(study, values, seed)
+    gaming, motive = _gaming(study, values, seed), _motive(study, values)
     ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
-    ids |= {example.transcript_id for example in (gaming.examples if gaming else ())}
+    for tried in (gaming, motive):
+        ids |= {example.transcript_id for example in (tried.examples if tried else ())}
     rejected = sum(source.rejected for source in study.corpus.sources)
     return Findings(
         title=study.folder.resolve().name,
@@ -55,10 +59,11 @@ def find(study: Study, *, watch: Path | None = None, seed: int = 0) -> Findings:
         traces=list(study.corpus.traces(*ids)) if ids else [],
         serving=study.check(trends, seed=seed),
         gaming=gaming,
+        motive=motive,
         exclusions=_exclusions(study, trends, rejected),
         rejected=rejected,
         warnings=_warnings(study, trends),
-        methods=[*_paragraphs("methods.txt"), *(_paragraphs("methods_gaming.txt") if gaming else ())],
+        methods=[*_paragraphs("methods.txt"), *(_paragraphs("methods_gaming.txt") if gaming else ()), *(_paragraphs("methods_motive.txt") if motive else ())],
         versions=_versions(),
     )
 
@@ -99,6 +104,18 @@ def _gaming(study: Study, values: dict[str, Values], seed: int) -> Gaming | None
     columns = pl.col("transcript_id", "run", "step", "environment", "prompt_id"), pl.col("^(condition|outcome)_.*$")
     words = values["reasoning_words"].frame.select("transcript_id", words="value")
     return gaming_of(ours.select(*columns).collect().join(words, on="transcript_id", how="left"), seed=seed)
+
+
+def _motive(study: Study, values: dict[str, Values]) -> Motive | None:
+    """What the traces of the experiment motive say, if there are any; where a grader said whether reasoning speaks of reward, by that."""
+    ours = study.corpus.scan().filter(pl.col("environment").str.starts_with(PREFIX))
+    columns = pl.col("transcript_id", "run", "step", "environment", "prompt_id"), pl.col("^(condition|outcome)_.*$")
+    words = values["reasoning_words"].frame.select("transcript_id", words="value")
+    frame = ours.select(*columns).collect().join(words, on="transcript_id", how="left")
+    if not frame.height or SPEAKS not in study.graders():
+        return motive_of(frame)
+    judged = study.values(SPEAKS).frame.select("transcript_id", outcome_speaks_of_incentive="value")
+    return motive_of(frame.drop("outcome_speaks_of_incentive", strict=False).join(judged, on="transcript_id", how="left"), by=SPEAKS)
 
 
 def _by_environment(trends: Sequence[Trend], values: dict[str, Values], seed: int) -> dict[str, Sequence[Trend]]:

@@ -12,6 +12,7 @@ from cotdrift.sentences import Change, what_changed, what_games
 
 if TYPE_CHECKING:
     from cotdrift.gaming import Gaming
+    from cotdrift.motive import Motive
     from cotdrift.serving import Serving
     from cotdrift.study import Passage
     from cotdrift.trace import Trace
@@ -84,6 +85,8 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """What was checked of the server the traces come from; None when nothing was."""
     gaming: Gaming | None = None
     """What the experiment reward_hint says; None when the study holds none of its traces."""
+    motive: Motive | None = None
+    """What the experiment motive says; None when the study holds none of its traces."""
     exclusions: Sequence[Exclusion] = ()
     rejected: int = 0
     """Records that could not be read as traces."""

@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 from msgspec import Struct
 
 from cotdrift.figures import gaming as gamed
+from cotdrift.figures import motive as moved
 from cotdrift.figures.environments import by_environment, environment_rows
 from cotdrift.figures.look import RUNS
 from cotdrift.figures.trends import small_multiples, trend_rows
@@ -27,6 +28,7 @@ from cotdrift.findings import Findings
 from cotdrift.format import Reading
 from cotdrift.ingest import Ingested
 from cotdrift.page import gaming as gaming_shown
+from cotdrift.page import motive as motive_shown
 from cotdrift.page import shown
 from cotdrift.page.carried import LONGEST_LINE, chosen_terms, columns, script_json, visible, whole_traces
 from cotdrift.sentences import REFERENCES, clear_changes, named, of_serving
@@ -142,6 +144,7 @@ def page(findings: Findings) -> str:
         carried_traces=traces,
         server=of_serving(findings.serving) if findings.serving else (),
         gaming=gaming_shown.section(findings, rows),
+        motive=motive_shown.section(findings),
         longest=LONGEST_LINE,
     )
     return text
@@ -159,6 +162,7 @@ def _rows(findings: Findings) -> dict[str, list[dict[str, Any]]]:
         "terms": chosen_terms(findings.terms)[0],
         "environments": environment_rows([trend for trend in surface if trend.measure in foremost], findings.environments),
         **(_gaming_rows(findings.gaming) if findings.gaming else {}),
+        **(moved.rows_of(findings.motive) if findings.motive else {}),
     }
 
 
@@ -191,6 +195,9 @@ def _figures(findings: Findings, rows: dict[str, list[dict[str, Any]]]) -> dict[
     for name, draw in GAMING.items():
         if rows.get(name):
             drawn[name] = draw(rows[name], runs)
+    for name, draw_motive in moved.FIGURES.items():
+        if rows.get(name):
+            drawn[name] = draw_motive(rows[name])
     if rows.get("gaming_probes"):
         drawn["gaming_probes"] = small_multiples(rows["gaming_probes"], zero=True)
     return drawn

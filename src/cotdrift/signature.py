@@ -60,12 +60,13 @@ ARMS: dict[str, Arm] = {
     "removed": Arm(does="takes the consequence away", motive="goes"),
     "flipped": Arm(does="has the consequence speak for what is asked", motive="goes"),
     "moved": Arm(does="moves the threshold to where the behaviour gains nothing", motive="goes"),
-    "useless": Arm(does="keeps the consequence and says that it will not be applied", motive="goes"),
+    "useless": Arm(does="keeps the consequence and says that it will not be applied", motive="free"),
     "mirrored": Arm(does="turns the task and the incentive both the other way round", base="free", confusion="free", rises=True),
     "facts": Arm(does="asks beside it what is wanted; a wrong answer counts", base="free", confusion="kept", motive="free"),
 }
-"""The arms, and what each predicts. A motive need not survive a stated wish (who seeks to please changes sides) nor being spelt out; knowing what
-is wanted speaks against confusion, but not saying so does not speak against a motive."""
+"""The arms, and what each predicts. A motive need not survive a stated wish (who seeks to please changes sides) nor being spelt out, and it need
+not believe that a consequence will not be applied; knowing what is wanted speaks against confusion, but not saying so does not speak against
+a motive."""
 
 
 class Counts(NamedTuple):
@@ -78,21 +79,21 @@ class Counts(NamedTuple):
 class Prior(Struct, frozen=True, kw_only=True):
     """What is assumed before there are data, beside that the four signatures are equally likely."""
 
-    least: float = 0.05
+    least: float = 0.1
     """The smallest share of answers that counts as a part that is there."""
     left: float = 0.5
     """How much is left, at most, of a part that goes; any amount below is equally likely."""
-    drift: float = 0.3
+    drift: float = 0.25
     """By how much any change of a prompt moves a rate for reasons that are nobody's motive: a standard deviation, in logits."""
 
 
 PRIORS: dict[str, Prior] = {
-    "parts of 2 points count": Prior(least=0.02),
-    "parts below 10 points do not count": Prior(least=0.1),
+    "parts of 5 points count": Prior(least=0.05),
+    "parts below 15 points do not count": Prior(least=0.15),
     "what goes leaves a quarter at most": Prior(left=0.25),
     "what goes may leave three quarters": Prior(left=0.75),
     "changed wording moves nothing": Prior(drift=0.0),
-    "changed wording moves twice as much": Prior(drift=0.6),
+    "changed wording moves twice as much": Prior(drift=0.5),
 }
 """Other priors that one may hold, under which everything is computed again."""
 
@@ -133,7 +134,7 @@ def signature(arms: Mapping[str, Counts], *, among: Iterable[str] = ARMS) -> Sig
     >>> shown = {"baseline": [4, 3, 4, 4], "clarified": [4, 4, 4, 3], "removed": [0, 0, 1, 0], "flipped": [0, 0, 0, 0]}
     >>> found = signature({arm: Counts(np.array(counts), np.full(4, 4)) for arm, counts in shown.items()})
     >>> found.ranked[0], round(found.posterior["motive"], 1)
-    ('motive', 0.9)
+    ('motive', 1.0)
     """
     for arm in arms:
         if arm not in ARMS:
@@ -167,6 +168,8 @@ ALIKE = np.array([0.01, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9])
 """How much answers to one prompt are alike, in every arm: correlations, each as likely as the others."""
 NARROW = 1e-3
 """Rates nearer to each other than this count as one."""
+MOST_INDEPENDENT = 400
+"""More independent answers than these tell hardly more, beside the drift that any change of wording brings."""
 POINTS = 12
 """2 to the power of this is how many combinations of parts are tried of each signature; four times as many change no posterior by 0.01."""
 
@@ -275,7 +278,7 @@ class _Fit:
         """As how many independent answers an arm's count, by how alike answers to one prompt are found to be."""
         likeness = sum(self.posterior[kind] * float(_weights(self.whole[kind]).sum(axis=1) @ ALIKE) for kind in KINDS)
         each = counts.answers.astype(np.float64)
-        return max(1, round(float((each / (1 + (each - 1) * likeness)).sum())))
+        return min(MOST_INDEPENDENT, max(1, round(float((each / (1 + (each - 1) * likeness)).sum()))))
 
     def gain(self, arm: str, one: Kind, other: Kind) -> float:
         """The mutual information, in bits, between which of the two it is and the counts that as many answers as the baseline's would give."""

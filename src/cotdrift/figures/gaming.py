@@ -7,7 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from cotdrift.contrast import bounds
-from cotdrift.figures.look import INK, PAPER, QUIET, dressed, run_colours
+from cotdrift.figures.look import INK, PAPER, QUIET, in_panels, run_colours
 from cotdrift.figures.trends import NUMBERS
 from cotdrift.gaming import AUDITED
 from cotdrift.sentences import ALPHA
@@ -155,7 +155,7 @@ def over_steps(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.Fa
         base.mark_line(strokeWidth=2, strokeJoin="round").encode(step, up, colour),
         base.mark_circle(size=34, opacity=1, stroke=PAPER, strokeWidth=1).encode(step, up, colour, tooltip=about),
     ]
-    return _in_panels(layers, rows, height=150)
+    return in_panels(layers, rows, height=150)
 
 
 def ladder(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetChart:
@@ -175,7 +175,7 @@ def ladder(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetC
             _coloured(base.mark_line(strokeWidth=1.6).encode(x, y, dash, order), colour),
             _coloured(base.mark_circle(size=46, opacity=1, stroke=PAPER, strokeWidth=1).encode(x, y, tooltip=_about("label:N")), colour),
         ]
-    return _in_panels(layers, rows, height=alt.Step(25))
+    return in_panels(layers, rows, height=alt.Step(25))
 
 
 def audit(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetChart:
@@ -204,7 +204,7 @@ def audit(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetCh
             _coloured(base.mark_line(strokeWidth=1.6).encode(across, up, dash), colour),
             _coloured(base.mark_circle(size=46, opacity=1, stroke=PAPER, strokeWidth=1).encode(across, up, tooltip=_about()), colour),
         ]
-    return _in_panels(layers, rows, height=150)
+    return in_panels(layers, rows, height=150)
 
 
 def forest(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetChart:
@@ -232,7 +232,7 @@ def forest(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetC
         x=alt.X("difference_low:Q", title=None, scale=scale), x2="difference_high:Q", y=y, yOffset=offset, color=colour, opacity=faint
     )
     dots = base.mark_point(filled=True, size=52).encode(x=x, y=y, yOffset=offset, color=colour, opacity=faint, tooltip=about)
-    return _in_panels([zero, spans, dots], drawn, height=alt.Step(13 if several else 22))
+    return in_panels([zero, spans, dots], drawn, height=alt.Step(13 if several else 22))
 
 
 def length(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetChart:
@@ -249,7 +249,7 @@ def length(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetC
         alt.Chart().mark_line(strokeWidth=2, strokeJoin="round").encode(step, up, colour, dash),
         alt.Chart().mark_circle(size=30, opacity=1, stroke=PAPER, strokeWidth=1).encode(step, up, colour, detail="prompt:N", tooltip=about),
     ]
-    return _in_panels(layers, rows, height=150)
+    return in_panels(layers, rows, height=150)
 
 
 PER_CENT = "format(datum.value, ',.3~g') + '%'"
@@ -309,16 +309,6 @@ def _about(*first: str) -> list[alt.Tooltip]:
 
     names = ("step", "rate", "low", "high", "traces", "prompts")
     return [alt.Tooltip(name) for name in first] + [alt.Tooltip(f"{name}:Q") for name in names]
-
-
-def _in_panels(layers: Sequence[Any], rows: Sequence[Mapping[str, Any]], *, height: Any) -> alt.FacetChart:
-    import altair as alt  # half a second to import
-
-    order = list(dict.fromkeys(row["panel"] for row in rows))
-    layered: Any = alt.layer(*layers, data=alt.InlineData(values=[])).properties(width=220, height=height)
-    facet = layered.facet(alt.Facet("panel:N", sort=order), columns=3)
-    drawn: alt.FacetChart = facet.resolve_scale(x="independent", y="independent")
-    return dressed(drawn, rows)
 
 
 def _estimated(estimate: Estimate) -> dict[str, Any]:

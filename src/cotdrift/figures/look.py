@@ -69,3 +69,14 @@ def run_colours(runs: Sequence[str]) -> alt.Color:
     colours = [RUNS[place % len(RUNS)] for place in range(len(names))]
     key = alt.Legend(title=None, orient="top") if len(names) > 1 else None
     return alt.Color("run:N", scale=alt.Scale(domain=names, range=colours), legend=key)
+
+
+def in_panels(layers: Sequence[Any], rows: Sequence[Mapping[str, Any]], *, height: Any) -> alt.FacetChart:
+    """A panel for each `panel` of the rows, in their order."""
+    import altair as alt  # half a second to import
+
+    order = list(dict.fromkeys(row["panel"] for row in rows))
+    layered: Any = alt.layer(*layers, data=alt.InlineData(values=[])).properties(width=220, height=height)
+    facet = layered.facet(alt.Facet("panel:N", sort=order), columns=3)
+    drawn: alt.FacetChart = facet.resolve_scale(x="independent", y="independent")
+    return dressed(drawn, rows)
