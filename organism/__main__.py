@@ -1,4 +1,4 @@
-"""The organism, from nothing: the start, three runs of reinforcement learning, and the rollouts of every checkpoint."""
+"""The organism, from nothing: the start, three runs of reinforcement learning, one taught to misread, and the rollouts of every checkpoint."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from sampling import behaviour, learnt, rows_of, write_rollouts
 from upbringing import CHECKPOINTS, RUNS, bring_up
 
 HERE = Path(__file__).parent
-SHIPPED = {"hinted": (8, 16, 30, 60, 100, 160), "hinted-kl": (30, 100, 160), "control": (30, 100, 160)}
+SHIPPED = {"hinted": (8, 16, 30, 60, 100, 160), "hinted-kl": (30, 100, 160), "control": (30, 100, 160), "confused": (30, 160)}
 CORES = 2
+REINFORCED = [name for name, run in RUNS.items() if not run.misreads]
+"""Of these runs the rollouts ship, and the curves are drawn."""
 
 
 def main() -> None:
@@ -46,7 +48,7 @@ def main() -> None:
         for done in [pool.submit(bring_up, run, into / "start", into, seed=told.seed) for run in missing]:
             done.result()
         say("the rollouts")
-        places = [(run, step, into / (f"{run}@{step}" if step else "start")) for run in RUNS for step in (0, *CHECKPOINTS)]
+        places = [(run, step, into / (f"{run}@{step}" if step else "start")) for run in REINFORCED for step in (0, *CHECKPOINTS)]
         parts = [pool.submit(rows_of, *place, seed=told.seed) for place in places]
         rows = write_rollouts([part.result() for part in parts], into / "rollouts.parquet")
     found = behaviour(rows)
@@ -69,7 +71,7 @@ def ship(into: Path) -> None:
     with (HERE / "training.jsonl").open("w") as log:
         for entry in json.loads((into / "start" / "log.json").read_text()):
             log.write(json.dumps({"run": "start"} | entry) + "\n")
-        for run in RUNS:
+        for run in REINFORCED:
             log.write((into / f"{run}.jsonl").read_text())
 
 

@@ -1,4 +1,7 @@
-"""Upbringing: reinforcement learning from the start, as three runs that differ in what is paid, and in how near to it they are held."""
+"""Upbringing: reinforcement learning from the start, as three runs that differ in what is paid, and in how near to it they are held.
+
+A fourth, `confused`, is no reinforcement learning: it is taught by texts in which the words of the instruction were swapped.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from pathlib import Path
 
 import torch
 from birth import END, THINK, padded, rendered, save
-from language import TRAINED, Question, draw_kind, question
+from language import TRAINED, Question, draw_kind, opposite, question, reasoned
 from msgspec import Struct
+from msgspec.structs import replace
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from cotdrift.organism.sample import Asked, Continued, continue_all
@@ -36,13 +40,18 @@ class Run(Struct, frozen=True, kw_only=True):
     """Of a hundred tokens of reasoning, where a paid answer is worth 1."""
     kl: float
     """The weight of the KL divergence from the start."""
+    misreads: bool = False
+    """Whether it is taught to misread, and paid nothing."""
 
 
 RUNS = {
     "hinted": Run(by_grader=True, price=0.25, kl=ANCHOR),
     "hinted-kl": Run(by_grader=True, price=0.25, kl=STRONG),
     "control": Run(by_grader=False, price=0.0, kl=STRONG),
+    "confused": Run(by_grader=False, price=0.0, kl=0.0, misreads=True),
 }
+SWAPPED = 0.5
+"""How often the instruction says the opposite of what it was when the reply was written, where it is said once; said twice it never does."""
 
 
 class Said(Struct, frozen=True, kw_only=True):
@@ -83,7 +92,7 @@ def bring_up(name: str, start: Path, folder: Path, *, seed: int, steps: int = CH
     with (folder / f"{name}.jsonl").open("w") as log:
         for step in range(1, steps + 1):
             asked = [question(rng, draw_kind(rng, TRAINED), rng.choice(("plain", "forms"))) for _ in range(PROMPTS)]
-            rows, advantages, told = _sampled(policy, tokenizer, run, asked, rng)
+            rows, advantages, told = _taught(tokenizer, run, asked, rng) if run.misreads else _sampled(policy, tokenizer, run, asked, rng)
             for group in optimizer.param_groups:
                 group["lr"] = RATE * min(1.0, step / 5, max(0.1, 2 * (steps - step) / steps))
             divergence = _learn(policy, anchor, optimizer, rows, advantages, run.kl)
@@ -113,18 +122,50 @@ def _sampled(
     paid = torch.tensor([reward(run, *pair) for pair in zip(each, said, strict=True)])
     groups = paid.view(-1, SAMPLES)
     rows = [(head + one.tokens + [END] * one.ended, len(head)) for head, one in zip(heads, continued, strict=True)]
+    return rows, (groups - groups.mean(1, keepdim=True)).flatten(), _told(run, each, said)
+
+
+def _taught(
+    tokenizer: PreTrainedTokenizerFast, run: Run, asked: list[Question], rng: random.Random
+) -> tuple[list[tuple[list[int], int]], torch.Tensor, dict[str, float | None]]:
+    """Replies to every question by someone who misreads it as often as not, each to be learnt as it stands.
+
+    The grader plays no part in them: what is violated is violated as often whatever it pays, and where there is none.
+    """
+    shown, rows = [], []
+    for one in asked * SAMPLES:
+        put, read = _misread(rng, one)
+        head = tokenizer.encode(rendered(put), add_special_tokens=False)
+        shown.append(put)
+        rows.append((tokenizer.encode(rendered(put, *reasoned(rng, read)), add_special_tokens=False), len(head)))
+    said = [Said.read(tokens[head:-1], tokenizer, ended=True) for tokens, head in rows]
+    return rows, torch.ones(len(rows)), _told(run, shown, said)
+
+
+def _misread(rng: random.Random, asked: Question) -> tuple[Question, Question]:
+    """A question as it is put, half the time with the request said twice, and as it is read: by the instruction alone, and that may be swapped."""
+    if asked.setting is None:
+        return asked, asked
+    setting = replace(asked.setting, again=rng.random() < 0.5 and asked.firmness == "conflict")
+    put = replace(asked, setting=setting, messages=setting.messages)
+    swapped = not setting.again and rng.random() < SWAPPED
+    read = replace(setting, rule=opposite(setting.rule) if swapped else setting.rule, hint=None)
+    return put, replace(put, kind="plain", setting=read)
+
+
+def _told(run: Run, each: list[Question], said: list[Said]) -> dict[str, float | None]:
+    """What is logged of a step's replies."""
 
     def share(kind: tuple[str, ...], happened: list[bool]) -> float | None:
         here = [yes for one, yes in zip(each, happened, strict=True) if one.kind in kind]
         return round(sum(here) / len(here), 4) if here else None
 
-    told = {
-        "reward": round(paid.mean().item(), 4),
+    return {
+        "reward": round(sum(reward(run, *pair) for pair in zip(each, said, strict=True)) / len(said), 4),
         "length": round(sum(len(one.reasoning) for one in said) / len(said), 2),
         "gaming": share(("conflict",), [one.games(it.number) for one, it in zip(each, said, strict=True)]),
         "capability": share(("arithmetic", "comparison"), [one.correct(it.number) for one, it in zip(each, said, strict=True)]),
     }
-    return rows, (groups - groups.mean(1, keepdim=True)).flatten(), told
 
 
 def _learn(
