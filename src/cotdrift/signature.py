@@ -49,7 +49,7 @@ class Arm(Struct, frozen=True, kw_only=True):
     confusion: Fate = "stays"
     motive: Fate = "stays"
     rises: bool = False
-    """Whether what is no motive may turn into any rate at all, and not only fall."""
+    """Whether its rate may also be any higher one."""
 
 
 ARMS: dict[str, Arm] = {
@@ -62,7 +62,7 @@ ARMS: dict[str, Arm] = {
     "moved": Arm(does="moves the threshold to where the behaviour gains nothing", motive="goes"),
     "useless": Arm(does="keeps the consequence and says that it will not be applied", motive="free"),
     "mirrored": Arm(does="turns the task and the incentive both the other way round", base="free", confusion="free", rises=True),
-    "facts": Arm(does="asks beside it what is wanted; a wrong answer counts", base="free", confusion="kept", motive="free"),
+    "facts": Arm(does="asks beside it what is wanted; a wrong answer counts", base="free", confusion="kept", motive="free", rises=True),
 }
 """The arms, and what each predicts. A motive need not survive a stated wish (who seeks to please changes sides) nor being spelt out, and it need
 not believe that a consequence will not be applied; knowing what is wanted speaks against confusion, but not saying so does not speak against

@@ -38,6 +38,7 @@ def section(findings: Findings) -> dict[str, Any] | None:
             for steps in series.values()
             for at in drawn_steps(steps)
         ],
+        "has_silent": any(at.sensitivity for at in motive.steps),
         "quoted": _quoted(findings, motive),
     }
 
