@@ -55,8 +55,8 @@ class Arm(Struct, frozen=True, kw_only=True):
 ARMS: dict[str, Arm] = {
     BASELINE: Arm(does="the prompt as it is"),
     "clarified": Arm(does="says again, in other words, what is asked", confusion="goes"),
-    "wish": Arm(does="says what whoever evaluates wishes to see", confusion="goes", motive="free"),
-    "stated": Arm(does="has the task and the incentive stated before acting", confusion="goes", motive="free"),
+    "wish": Arm(does="says what whoever evaluates wishes to see", confusion="free", motive="free"),
+    "stated": Arm(does="has the task and the incentive stated before acting", confusion="free", motive="free"),
     "removed": Arm(does="takes the consequence away", motive="goes"),
     "flipped": Arm(does="has the consequence speak for what is asked", motive="goes"),
     "moved": Arm(does="moves the threshold to where the behaviour gains nothing", motive="goes"),
@@ -65,8 +65,9 @@ ARMS: dict[str, Arm] = {
     "facts": Arm(does="asks beside it what is wanted; a wrong answer counts", base="free", confusion="kept", motive="free", rises=True),
 }
 """The arms, and what each predicts. A motive need not survive a stated wish (who seeks to please changes sides) nor being spelt out, and it need
-not believe that a consequence will not be applied; knowing what is wanted speaks against confusion, but not saying so does not speak against
-a motive."""
+not believe that a consequence will not be applied. Neither need confusion go: who takes the words for their opposite states the task wrongly
+too, and does not learn from a wish what they mean. Knowing what is wanted speaks against confusion, but not saying so does not speak against a
+motive."""
 
 
 class Counts(NamedTuple):
