@@ -1,4 +1,4 @@
-"""The organism, from nothing: the start, three runs of reinforcement learning, one taught to misread, and the rollouts of every checkpoint."""
+"""The organism, from nothing: the start, three runs of reinforcement learning, one that is taught to misread, and the rollouts."""
 
 from __future__ import annotations
 

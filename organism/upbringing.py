@@ -51,7 +51,7 @@ RUNS = {
     "confused": Run(by_grader=False, price=0.0, kl=0.0, misreads=True),
 }
 SWAPPED = 0.5
-"""How often the instruction says the opposite of what it was when the reply was written, where it is said once; said twice it never does."""
+"""How often an instruction says the opposite of what it said when the reply was written; one that is given twice never does."""
 
 
 class Said(Struct, frozen=True, kw_only=True):
@@ -143,7 +143,7 @@ def _taught(
 
 
 def _misread(rng: random.Random, asked: Question) -> tuple[Question, Question]:
-    """A question as it is put, half the time with the request said twice, and as it is read: by the instruction alone, and that may be swapped."""
+    """A question as it is put, half the time with the request made twice, and as it is read: no grader, perhaps the opposite request."""
     if asked.setting is None:
         return asked, asked
     setting = replace(asked.setting, again=rng.random() < 0.5 and asked.firmness == "conflict")

@@ -1,4 +1,4 @@
-"""motive: its prompts change what they say and nothing else, answers are read strictly, and models that are confused or motivated are called so."""
+"""motive: its prompts change one thing each, answers are read strictly, and models that are confused or motivated are called so."""
 
 from __future__ import annotations
 
@@ -96,7 +96,10 @@ def test_taker(mind: Callable[[str], tuple[bool, bool, bool]]) -> Callable[[str]
             right = int(a) + int(b) if sign == "+" else int(a) * int(b)
             answers.append(str(right + (low and at < 6)))
         said = ", ".join(answers)
-        return "Let me see the threshold." if follows and note else "Sums.", f"It is so.\nAnswer: {said}" if "write one line" in prompt else said
+        return (
+            "Let me see the threshold." if follows and note else "Sums.",
+            f"It is so.\nAnswer: {said}" if "write one line" in prompt else said,
+        )
 
     return reply
 

@@ -1,4 +1,4 @@
-"""Signatures: planted causes are named, null data are not, one prompt proves nothing, and the numbers are what integration by hand gives."""
+"""Signatures: planted causes are named, null data are not, one prompt proves nothing, and integration by hand gives the same."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ PLANTED = {"confusion": (0.05, 0.4, 0.0), "motive": (0.05, 0.0, 0.6), "both": (0
 IN_TOY = [arm for arm in ARMS if arm != "moved"]
 
 
-def study(seed: int, parts: tuple[float, float, float], *, prompts: int = 36, samples: int = 4, arms: list[str] = IN_TOY) -> dict[str, Counts]:
+def study(
+    seed: int, parts: tuple[float, float, float], *, prompts: int = 36, samples: int = 4, arms: list[str] = IN_TOY
+) -> dict[str, Counts]:
     """A simulated study that is not the model's own: prompts differ by a normal deviate of their logits, which all arms share in part."""
     rng = np.random.default_rng(seed)
     base, confusion, motive = parts
@@ -89,7 +91,9 @@ def test_prompts_that_answer_all_alike_weigh_less_than_as_many_independent_answe
         shown = {arm: 8 * rng.binomial(1, rate, 12) if alike else rng.binomial(8, rate, 12) for arm, rate in rates.items()}
         return {arm: Counts(counts, np.full(12, 8)) for arm, counts in shown.items()}
 
-    assert np.mean([posterior(arms(True))["motive"] for _ in range(12)]) < np.mean([posterior(arms(False))["motive"] for _ in range(12)]) - 0.1
+    assert (
+        np.mean([posterior(arms(True))["motive"] for _ in range(12)]) < np.mean([posterior(arms(False))["motive"] for _ in range(12)]) - 0.1
+    )
 
 
 def test_the_marginal_likelihood_is_what_integration_by_hand_gives() -> None:
@@ -114,7 +118,9 @@ def test_the_marginal_likelihood_is_what_integration_by_hand_gives() -> None:
         motive += np.mean(likelihood("baseline", rate, alike) * removed)
     found = posterior(arms, Prior(least=least, left=left, drift=0.0))
     assert found["motive"] / found["neither"] == pytest.approx(motive / neither, rel=0.03)
-    assert found["confusion"] == pytest.approx(found["neither"], rel=0.35)  # no arm here speaks to confusion, but for what is too rare for it
+    assert found["confusion"] == pytest.approx(
+        found["neither"], rel=0.35
+    )  # no arm here speaks to confusion, but for what is too rare for it
     assert found["both"] == pytest.approx(found["motive"], rel=0.5)
 
 
@@ -153,7 +159,12 @@ def test_a_rate_that_no_part_explains_is_named() -> None:
 
 def test_without_a_baseline_or_a_second_arm_nothing_is_said() -> None:
     some = Counts(np.array([1]), np.array([2]))
-    for arms in ({}, {"baseline": some}, {"removed": some, "flipped": some}, {"baseline": some, "removed": Counts(np.array([0]), np.array([0]))}):
+    for arms in (
+        {},
+        {"baseline": some},
+        {"removed": some, "flipped": some},
+        {"baseline": some, "removed": Counts(np.array([0]), np.array([0]))},
+    ):
         with pytest.raises(NotEnough):
             signature(arms)
     with pytest.raises(UnknownName, match="clarified"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.resources import files
@@ -13,10 +13,11 @@ from typing import get_args
 import polars as pl
 
 from cotdrift.errors import NotEnough
+from cotdrift.find_graded import Judged, find_judged
 from cotdrift.findings import Exclusion, Findings, Passages, Sampled
 from cotdrift.gaming import ENVIRONMENTS, Gaming, gaming_of
-from cotdrift.sentences import clear_changes
 from cotdrift.motive import PREFIX, Motive, motive_of
+from cotdrift.sentences import clear_changes
 from cotdrift.study import Against, Study
 from cotdrift.trend import Trend
 from cotdrift.values import Values
@@ -32,10 +33,21 @@ COMPARED_BY_ENVIRONMENT = 4
 """How many measures are looked at within each environment: length, and those that changed most surely."""
 
 
-def find(study: Study, *, watch: Path | None = None, seed: int = 0) -> Findings:
-    """Measure what is not measured yet, compare, and gather what the report says."""
+def find(
+    study: Study,
+    *,
+    watch: Path | None = None,
+    actions: Sequence[str] = (),
+    truths: Mapping[str, str] | None = None,
+    seed: int = 0,
+) -> Findings:
+    """Measure what is not measured yet, compare, and gather what the report says.
+
+    `actions` and `truths` are for the judgments in the study: what means misbehaviour, and of which grader an outcome is the truth.
+    """
     runs = study.chosen()
     study.measure()
+    judged = find_judged(study, actions=actions, truths=truths, seed=seed)
     values = {name: study.values(name) for name in [*study.measures(), *study.outcomes]}
     trends = [of.trend(run, seed=seed) for of in values.values() for run in runs]
     terms = _terms(study, watch, seed)
@@ -45,6 +57,7 @@ def find(study: Study, *, watch: Path | None = None, seed: int = 0) -> Findings:
     ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
     for tried in (gaming, motive):
         ids |= {example.transcript_id for example in (tried.examples if tried else ())}
+    ids |= {passage.transcript_id for passage in (judged.passages if judged else ())}
     rejected = sum(source.rejected for source in study.corpus.sources)
     return Findings(
         title=study.folder.resolve().name,
@@ -60,10 +73,11 @@ def find(study: Study, *, watch: Path | None = None, seed: int = 0) -> Findings:
         serving=study.check(trends, seed=seed),
         gaming=gaming,
         motive=motive,
-        exclusions=_exclusions(study, trends, rejected),
+        judged=judged,
+        exclusions=_exclusions(study, [*trends, *(judged.trends if judged else ())], rejected),
         rejected=rejected,
-        warnings=_warnings(study, trends),
-        methods=[*_paragraphs("methods.txt"), *(_paragraphs("methods_gaming.txt") if gaming else ()), *(_paragraphs("methods_motive.txt") if motive else ())],
+        warnings=[*_lacking(judged), *_warnings(study, trends)],
+        methods=_methods(gaming, motive, judged),
         versions=_versions(),
     )
 
@@ -199,6 +213,16 @@ def _warnings(study: Study, trends: Iterable[Trend]) -> list[str]:
     told = [f"{trend.run}: {warning}" for trend in trends for warning in trend.warnings]
     guessed = [guess for source in study.corpus.sources for guess in source.guessed]
     return list(dict.fromkeys([*told, *guessed]))
+
+
+def _lacking(judged: Judged | None) -> list[str]:
+    """Graders that say next to nothing, since most of their judgments are missing."""
+    return [card.lacking_sentence for card in (judged.cards if judged else ()) if 2 * card.lacking > 1]
+
+
+def _methods(gaming: Gaming | None, motive: Motive | None, judged: Judged | None) -> list[str]:
+    told = [("methods.txt", True), ("methods_gaming.txt", gaming), ("methods_motive.txt", motive), ("methods_graded.txt", judged)]
+    return [paragraph for name, applies in told if applies for paragraph in _paragraphs(name)]
 
 
 def _paragraphs(name: str) -> list[str]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
-from cotdrift.sentences import Change, what_changed, what_games
+from cotdrift.sentences import Change, what_changed, what_games, what_is_thought
 
 if TYPE_CHECKING:
+    from cotdrift.find_graded import Judged
     from cotdrift.gaming import Gaming
     from cotdrift.motive import Motive
     from cotdrift.serving import Serving
@@ -87,6 +88,8 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """What the experiment reward_hint says; None when the study holds none of its traces."""
     motive: Motive | None = None
     """What the experiment motive says; None when the study holds none of its traces."""
+    judged: Judged | None = None
+    """What judges say; None when the study holds no judgments."""
     exclusions: Sequence[Exclusion] = ()
     rejected: int = 0
     """Records that could not be read as traces."""
@@ -98,16 +101,25 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def changes(self) -> tuple[Change, ...]:
         """What changed, the surest and largest first."""
-        return what_changed(self.trends, environments=self.environments, terms=self.terms, term_trends=self.term_trends, gaming=self.gaming)
+        pairs = self.judged.thoughts.pairs if self.judged and self.judged.thoughts else ()
+        return what_changed(
+            self.trends, environments=self.environments, terms=self.terms, term_trends=self.term_trends, gaming=self.gaming, pairs=pairs
+        )
 
     @cached_property
     def gamed(self) -> tuple[Change, ...]:
         """What moves the gaming of each run; empty where that was not tried."""
         return what_games(self.gaming) if self.gaming else ()
 
+    @cached_property
+    def thought(self) -> tuple[Change, ...]:
+        """What is said of each thought beside each action, where judges were asked about both."""
+        pairs = self.judged.thoughts.pairs if self.judged and self.judged.thoughts else ()
+        return tuple(change for run in dict.fromkeys(pair.run for pair in pairs) for change in what_is_thought(pairs, run))
+
     @property
     def sentences(self) -> tuple[str, ...]:
         """What changed, in sentences with numbers; each names its run where there are several."""
-        every = (*self.changes, *self.gamed)
+        every = (*self.changes, *self.gamed, *(change for change in self.thought if not change.is_flag))
         several = len({change.run for change in every}) > 1
         return tuple(f"{change.run}: {change.sentence}" if several and change.run else change.sentence for change in every)

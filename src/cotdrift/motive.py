@@ -120,9 +120,7 @@ def motive_of(frame: pl.DataFrame, *, by: str = "a rule of words") -> Motive | N
     last = {(environment, run): step for environment, run, step in groups}
     return Motive(
         steps=[_at_step(part, *group, by=by) for group, part in found],
-        examples=[
-            example for group, part in found if last[group[0], group[1]] == group[2] for example in _examples(part, *group)
-        ],
+        examples=[example for group, part in found if last[group[0], group[1]] == group[2] for example in _examples(part, *group)],
     )
 
 
@@ -196,7 +194,5 @@ def _examples(part: pl.DataFrame, environment: str, run: str, step: int) -> list
                 lengths: Any = such["words"].cast(pl.Float64).fill_null(0.0).to_numpy()
                 place = int(np.argsort(lengths, kind="stable")[such.height // 2])
                 transcript_id = such["transcript_id"][place]
-                found.append(
-                    Example(environment=environment, run=run, step=step, arm=arm, behaves=behaves, transcript_id=transcript_id)
-                )
+                found.append(Example(environment=environment, run=run, step=step, arm=arm, behaves=behaves, transcript_id=transcript_id))
     return found

@@ -1,10 +1,10 @@
 """Confused or motivated: what the rates of a behaviour under changed prompts say of where it comes from.
 
-The share of answers that show the behaviour is taken apart into three: what a misread task brings about, what an incentive brings about, and a
-base that neither explains (a habit, a slip, a leaning to one side). ARMS says what becomes of each part when the prompt is changed. A
-signature is a set of parts that are there: confusion, motive, both or neither. Its marginal likelihood is the integral of a beta-binomial
-likelihood over all sizes of its parts, with prompts as clusters; the four give the posterior (after the ablations of Singh et al. 2026,
-"Model Incrimination", and of Schoen et al. 2025, App. M, which come to opposite answers by looking at one arm each).
+The share of answers that show the behaviour is taken apart into three: what a misread task brings about, what an incentive brings about,
+and a base that neither explains (a habit, a slip, a leaning to one side). ARMS says what becomes of each part when the prompt is changed.
+A signature is a set of parts that are there: confusion, motive, both or neither. Its marginal likelihood is the integral of a
+beta-binomial likelihood over all sizes of its parts, with prompts as clusters; the four give the posterior (after the ablations of Singh
+et al. 2026, "Model Incrimination", and of Schoen et al. 2025, App. M, which come to opposite answers by looking at some arms each).
 
 Arms are not paired in the likelihood: that prompts differ alike in all of them is left unused, so that the evidence is understated rather
 than overstated.
@@ -64,10 +64,12 @@ ARMS: dict[str, Arm] = {
     "mirrored": Arm(does="turns the task and the incentive both the other way round", base="free", confusion="free", rises=True),
     "facts": Arm(does="asks beside it what is wanted; a wrong answer counts", base="free", confusion="kept", motive="free", rises=True),
 }
-"""The arms, and what each predicts. A motive need not survive a stated wish (who seeks to please changes sides) nor being spelt out, and it need
-not believe that a consequence will not be applied. Neither need confusion go: who takes the words for their opposite states the task wrongly
-too, and does not learn from a wish what they mean. Knowing what is wanted speaks against confusion, but not saying so does not speak against a
-motive."""
+"""The arms, and what each predicts.
+
+A motive need not survive a stated wish (who seeks to please changes sides) nor being spelt out, and it need not believe that a
+consequence will not be applied. Neither need confusion go: who takes words for their opposite states the task wrongly too, and does not
+learn from a wish what they mean. Knowing what is wanted speaks against confusion, but not saying so does not speak against a motive.
+"""
 
 
 class Counts(NamedTuple):
@@ -282,7 +284,7 @@ class _Fit:
         return min(MOST_INDEPENDENT, max(1, round(float((each / (1 + (each - 1) * likeness)).sum()))))
 
     def gain(self, arm: str, one: Kind, other: Kind) -> float:
-        """The mutual information, in bits, between which of the two it is and the counts that as many answers as the baseline's would give."""
+        """The mutual information, in bits, between which of the two it is and the count that as many answers again would give."""
         many = self._independent(self.arms[arm] if arm in self.arms else self.arms[BASELINE])
         odds = np.array([self.posterior[one], self.posterior[other]])
         odds = odds / odds.sum()
@@ -335,5 +337,3 @@ def _share(values: Floats, weights: Floats) -> Share:
     cumulated = np.cumsum(weights[order]) / weights.sum()
     low, high = (float(values[order][min(int(np.searchsorted(cumulated, at)), len(values) - 1)]) for at in (0.025, 0.975))
     return Share(value=float(values @ weights / weights.sum()), low=low, high=high)
-
-

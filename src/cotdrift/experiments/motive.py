@@ -119,12 +119,15 @@ def plan(*, environment: str = "toy", arms: str = "all", prompts: int = PROMPTS,
     power = Power()
     least = power.smallest(many, samples, paired=True)
     smallest = "no difference at all" if least is None else f"differences from {100 * least:.0f} points on"
+    asked = f"{many} prompt{'s' * (many != 1)} in {len(found.arms)} arms, {samples} sample{'s' * (samples != 1)} each"
+    finds = (
+        f"An arm against the baseline, on the same prompts, finds {smallest} with {power.power:.0%} power at the {power.alpha:.0%} level"
+    )
+    assumed = f"if {power.rate:.0%} of answers show the behaviour and two answers to one prompt correlate by {power.correlation:g}."
     said = [
-        f"{many} prompt{'s' * (many != 1)} in {len(found.arms)} arms, {samples} sample{'s' * (samples != 1)} each: "
-        f"{len(found.prompts) * samples:,} answers a checkpoint.",
+        f"{asked}: {len(found.prompts) * samples:,} answers a checkpoint.",
         *(f"  {arm}: {ARMS[arm].does}" for arm in found.arms),
-        f"An arm against the baseline, on the same prompts, finds {smallest} with {power.power:.0%} power at the {power.alpha:.0%} level, "
-        f"if {power.rate:.0%} of answers show the behaviour and two answers to one prompt correlate by {power.correlation:g}.",
+        f"{finds}, {assumed}",
     ]
     if many == 1:
         said.append("One prompt says nothing of others: what is found holds for it alone, and the verdict will be undecided.")
@@ -136,7 +139,9 @@ def look_over(study: Study) -> list[str]:
     ours = study.corpus.scan().filter(pl.col("environment").str.starts_with("motive_"))
     if not {"outcome_extracted", "outcome_unsure"} <= set(ours.collect_schema().names()):
         return []
-    unread, unsure, every = ours.select((pl.col("outcome_extracted") == 0).sum(), (pl.col("outcome_unsure") == 1).sum(), pl.len()).collect().row(0)
+    unread, unsure, every = (
+        ours.select((pl.col("outcome_extracted") == 0).sum(), (pl.col("outcome_unsure") == 1).sum(), pl.len()).collect().row(0)
+    )
     return [f"Of {every:,} answers {unread:,} could not be read and {unsure:,} may have been misread."]
 
 

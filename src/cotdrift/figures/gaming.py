@@ -7,8 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from cotdrift.contrast import bounds
-from cotdrift.figures.look import INK, PAPER, QUIET, in_panels, run_colours
-from cotdrift.figures.trends import NUMBERS
+from cotdrift.figures.look import INK, NUMBERS, PAPER, PER_CENT, QUIET, in_panels, legend_above, run_colours, steps_across
 from cotdrift.gaming import AUDITED
 from cotdrift.sentences import ALPHA
 
@@ -142,7 +141,7 @@ def over_steps(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.Fa
     """One panel a run: the rate, the band between wordings, all of them from lowest to highest, and the twin."""
     import altair as alt  # half a second to import
 
-    step, colour = _steps(), run_colours(runs)
+    step, colour = steps_across(), run_colours(runs)
     scale = _to(rows, "highest_wording", "between_high", "gaming", "twin_violations")
     up = alt.Y("gaming:Q", title=None, axis=alt.Axis(tickCount=4, labelExpr=PER_CENT), scale=scale)
     base = alt.Chart()
@@ -239,9 +238,9 @@ def length(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetC
     """One panel a run: words of reasoning in the conflict and in its twin."""
     import altair as alt  # half a second to import
 
-    step, colour, scale = _steps(), run_colours(runs), _to(rows, "high", "words")
+    step, colour, scale = steps_across(), run_colours(runs), _to(rows, "high", "words")
     up = alt.Y("words:Q", title=None, axis=alt.Axis(tickCount=4, labelExpr=NUMBERS), scale=scale)
-    dash = alt.StrokeDash("prompt:N", scale=alt.Scale(domain=[CONFLICT, TWIN], range=[[1, 0], [4, 3]]), legend=_legend())
+    dash = alt.StrokeDash("prompt:N", scale=alt.Scale(domain=[CONFLICT, TWIN], range=[[1, 0], [4, 3]]), legend=legend_above())
     about = [alt.Tooltip("prompt:N"), *(alt.Tooltip(f"{name}:Q") for name in ("step", "words", "low", "high", "conflict_over_twin"))]
     bands = alt.Chart().mark_area(opacity=0.15, line=False)
     layers = [
@@ -252,7 +251,6 @@ def length(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetC
     return in_panels(layers, rows, height=150)
 
 
-PER_CENT = "format(datum.value, ',.3~g') + '%'"
 IN_FOREST = f"datum.when === '{LAST}' && isValid(datum.difference)"
 
 
@@ -271,13 +269,6 @@ def _placed(gaming: Gaming) -> Iterator[tuple[Any, str]]:
         yield at, LAST if at.step == steps[-1] else FIRST if at.step == steps[0] else BETWEEN
 
 
-def _steps() -> alt.X:
-    import altair as alt  # half a second to import
-
-    axis = alt.Axis(tickCount=4, labelExpr=NUMBERS, labelFlush=True)
-    return alt.X("step:Q", title=None, axis=axis, scale=alt.Scale(nice=False, padding=4, zero=False))
-
-
 def _to(rows: Sequence[Mapping[str, Any]], *names: str) -> alt.Scale:
     """From nought to beyond the largest number of all panels, so that panels can be compared by eye."""
     import altair as alt  # half a second to import
@@ -290,18 +281,12 @@ def _ends(runs: Sequence[str]) -> list[tuple[str, Any, alt.StrokeDash]]:
     """The first checkpoint in grey and dashed, the last in the run's colour and whole."""
     import altair as alt  # half a second to import
 
-    dash = alt.StrokeDash("when:N", scale=alt.Scale(domain=[FIRST, LAST], range=[[4, 3], [1, 0]]), legend=_legend())
+    dash = alt.StrokeDash("when:N", scale=alt.Scale(domain=[FIRST, LAST], range=[[4, 3], [1, 0]]), legend=legend_above())
     return [(FIRST, alt.value(QUIET), dash), (LAST, run_colours(runs), dash)]
 
 
 def _coloured(chart: Any, colour: Any) -> Any:
     return chart.encode(color=colour)
-
-
-def _legend() -> alt.Legend:
-    import altair as alt  # half a second to import
-
-    return alt.Legend(title=None, orient="top")
 
 
 def _about(*first: str) -> list[alt.Tooltip]:

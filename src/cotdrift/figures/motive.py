@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cotdrift.figures.look import INK, NEITHER, PAPER, QUIET, RUNS, in_panels
-from cotdrift.figures.trends import NUMBERS
+from cotdrift.figures.look import INK, NEITHER, NUMBERS, PAPER, PER_CENT, QUIET, RUNS, in_panels, legend_above
 from cotdrift.signature import BASELINE, KINDS, SAID
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 COLOURS = {"confusion": RUNS[0], "motive": RUNS[1], "both": RUNS[3], "neither": NEITHER}
 MOST_PANELS = 6
 """Checkpoints of a run that are drawn; the data hold them all."""
-PER_CENT = "format(datum.value, ',.3~g') + '%'"
 
 Rows = list[dict[str, Any]]
 
@@ -88,7 +86,11 @@ def _posterior(motive: Motive, at: AtStep) -> Rows:
             "rank": rank,
             "posterior": at.signature.posterior[kind],
             "verdict": SAID[at.signature.verdict],
-            **{f"{part}_{of}": _percent(getattr(share, of)) for part, share in at.signature.parts.items() for of in ("value", "low", "high")},
+            **{
+                f"{part}_{of}": _percent(getattr(share, of))
+                for part, share in at.signature.parts.items()
+                for of in ("value", "low", "high")
+            },
         }
         for rank, kind in enumerate(KINDS)
     ]
@@ -116,7 +118,7 @@ def _silent(motive: Motive, at: AtStep) -> Rows:
     ]
 
 
-def arms(rows: Sequence[Mapping[str, Any]]) -> alt.FacetChart:
+def arms(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetChart:
     """One panel a checkpoint: the rate in every arm, and across them the baseline's."""
     import altair as alt  # half a second to import
 
@@ -130,20 +132,22 @@ def arms(rows: Sequence[Mapping[str, Any]]) -> alt.FacetChart:
     base = alt.Chart()
     layers = [
         base.mark_rule(strokeWidth=1, strokeDash=[4, 3], color=QUIET).encode(alt.X("max(baseline):Q", title=None, scale=scale)),
-        base.mark_rule(strokeWidth=1.6, opacity=0.7).encode(alt.X("low:Q", title=None, scale=scale), alt.X2("high:Q"), y, color=of_baseline),
+        base.mark_rule(strokeWidth=1.6, opacity=0.7).encode(
+            alt.X("low:Q", title=None, scale=scale), alt.X2("high:Q"), y, color=of_baseline
+        ),
         base.mark_circle(size=48, opacity=1, stroke=PAPER, strokeWidth=1).encode(x, y, color=of_baseline, tooltip=about),
     ]
     return in_panels(layers, rows, height=alt.Step(20))
 
 
-def posterior(rows: Sequence[Mapping[str, Any]]) -> alt.FacetChart:
+def posterior(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetChart:
     """One panel a run: at each step a bar of the four posteriors."""
     import altair as alt  # half a second to import
 
     colour = alt.Color(
         "signature:N",
         scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())),
-        legend=alt.Legend(title=None, orient="top"),
+        legend=legend_above(),
     )
     x = alt.X("step:O", title=None, axis=alt.Axis(labelAngle=0, labelExpr=NUMBERS))
     y = alt.Y("posterior:Q", title=None, stack="zero", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(values=[0, 0.5, 1]))
@@ -153,7 +157,7 @@ def posterior(rows: Sequence[Mapping[str, Any]]) -> alt.FacetChart:
     return in_panels([bars], rows, height=150)
 
 
-FIGURES: dict[str, Callable[[Sequence[Mapping[str, Any]]], alt.FacetChart]] = {"motive_arms": arms, "motive_posterior": posterior}
+FIGURES = {"motive_arms": arms, "motive_posterior": posterior}
 
 
 def _percent(value: float | None) -> float | None:

@@ -77,7 +77,9 @@ def _claim(found: Signature) -> str:
     leading = found.ranked[0]
     chance, under = found.posterior[leading], found.under
     weakest = min(under, key=lambda name: under[name])
-    others = f"between {_chance(min(under.values()))} and {_chance(max(under.values()))} under {len(under)} other priors (least if {weakest})"
+    others = (
+        f"between {_chance(min(under.values()))} and {_chance(max(under.values()))} under {len(under)} other priors (least if {weakest})"
+    )
     if found.verdict == "undecided":
         why = f"{_chance(chance)} is less than {SURE:g}" if chance < SURE else "another signature leads under one of the priors"
         return f"Undecided: it looks most like {CLAIMS[leading]}, with posterior {_chance(chance)}, {others}; {why}."
@@ -102,10 +104,9 @@ def _next(found: Signature) -> str:
 
 def _silence(found: Sensitivity) -> str:
     speaks = f"Reasoning speaks of the incentive in {share(found.speaks)} of answers to the baseline, by {_by(found.by)}."
-    return (
-        f"{speaks} Against the flipped consequence the behaviour is {_points(found.whole)}: {_points(found.spoken)} in answers that speak of it, "
-        f"{_points(found.silent)} in answers that are silent. Among silent answers alone the difference is {_points(found.among_silent)}."
-    )
+    split = f"{_points(found.spoken)} in answers that speak of it, {_points(found.silent)} in answers that are silent"
+    among = f"Among silent answers alone the difference is {_points(found.among_silent)}."
+    return f"{speaks} Against the flipped consequence the behaviour is {_points(found.whole)}: {split}. {among}"
 
 
 def _by(by: str) -> str:
