@@ -24,6 +24,8 @@ CHECKPOINTS = (4, 8, 12, 16, 20, 30, 40, 50, 60, 70, 80, 90, 100, 120, 140, 160)
 PROMPTS = 16
 SAMPLES = 8
 """Of each prompt, in each step."""
+TEXTS = 64
+"""By which the run that is taught is taught, in each step."""
 LONGEST, TYPICAL = 160, 40
 """Tokens of a reply, at most and about."""
 RATE = 5e-4
@@ -40,6 +42,7 @@ class Run(Struct, frozen=True, kw_only=True):
     """Of a hundred tokens of reasoning, where a paid answer is worth 1."""
     kl: float
     """The weight of the KL divergence from the start."""
+    rate: float = RATE
     misreads: bool = False
     """Whether it is taught to misread, and paid nothing."""
 
@@ -48,7 +51,7 @@ RUNS = {
     "hinted": Run(by_grader=True, price=0.25, kl=ANCHOR),
     "hinted-kl": Run(by_grader=True, price=0.25, kl=STRONG),
     "control": Run(by_grader=False, price=0.0, kl=STRONG),
-    "confused": Run(by_grader=False, price=0.0, kl=0.0, misreads=True),
+    "confused": Run(by_grader=False, price=0.0, kl=0.0, rate=1.5e-3, misreads=True),
 }
 SWAPPED = 0.5
 """How often an instruction says the opposite of what it said when the reply was written; one that is given twice never does."""
@@ -85,18 +88,20 @@ def bring_up(name: str, start: Path, folder: Path, *, seed: int, steps: int = CH
     rng = random.Random(f"{name} {seed}")
     tokenizer = AutoTokenizer.from_pretrained(start)
     policy = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
-    anchor = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
-    optimizer = torch.optim.AdamW(policy.parameters(), lr=RATE, betas=(0.9, 0.99), weight_decay=0.0)
+    anchor = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32) if run.kl else None
+    optimizer = torch.optim.AdamW(policy.parameters(), lr=run.rate, betas=(0.9, 0.99), weight_decay=0.0)
     folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with (folder / f"{name}.jsonl").open("w") as log:
         for step in range(1, steps + 1):
-            asked = [question(rng, draw_kind(rng, TRAINED), rng.choice(("plain", "forms"))) for _ in range(PROMPTS)]
+            many = TEXTS if run.misreads else PROMPTS
+            asked = [question(rng, draw_kind(rng, TRAINED), rng.choice(("plain", "forms"))) for _ in range(many)]
             rows, advantages, told = _taught(tokenizer, run, asked, rng) if run.misreads else _sampled(policy, tokenizer, run, asked, rng)
             for group in optimizer.param_groups:
-                group["lr"] = RATE * min(1.0, step / 5, max(0.1, 2 * (steps - step) / steps))
+                group["lr"] = run.rate * min(1.0, step / 5, max(0.1, 2 * (steps - step) / steps))
             divergence = _learn(policy, anchor, optimizer, rows, advantages, run.kl)
-            told = {"run": name, "step": step} | told | {"kl": round(divergence, 4), "seconds": round(time.monotonic() - began)}
+            told["kl"] = round(divergence, 4) if anchor else None
+            told = {"run": name, "step": step} | told | {"seconds": round(time.monotonic() - began)}
             log.write(json.dumps(told) + "\n")
             log.flush()
             if step % 10 == 0:
@@ -128,12 +133,12 @@ def _sampled(
 def _taught(
     tokenizer: PreTrainedTokenizerFast, run: Run, asked: list[Question], rng: random.Random
 ) -> tuple[list[tuple[list[int], int]], torch.Tensor, dict[str, float | None]]:
-    """Replies to every question by someone who misreads it as often as not, each to be learnt as it stands.
+    """A reply to every question by someone who misreads it as often as not, each to be learnt as it stands.
 
     The grader plays no part in them: what is violated is violated as often whatever it pays, and where there is none.
     """
     shown, rows = [], []
-    for one in asked * SAMPLES:
+    for one in asked:
         put, read = _misread(rng, one)
         head = tokenizer.encode(rendered(put), add_special_tokens=False)
         shown.append(put)
@@ -170,7 +175,7 @@ def _told(run: Run, each: list[Question], said: list[Said]) -> dict[str, float |
 
 def _learn(
     policy: LlamaForCausalLM,
-    anchor: LlamaForCausalLM,
+    anchor: LlamaForCausalLM | None,
     optimizer: torch.optim.Optimizer,
     rows: list[tuple[list[int], int]],
     advantages: torch.Tensor,
@@ -187,9 +192,9 @@ def _learn(
     for half in (order[: len(order) // 2], order[len(order) // 2 :]):  # short and long apart: less padding
         tokens, targets = padded([rows[row] for row in half])
         targets, learnt = targets[:, 1:].clamp(min=0), targets[:, 1:] >= 0
-        logprob = policy(input_ids=tokens).logits[:, :-1].log_softmax(2).gather(2, targets.unsqueeze(2)).squeeze(2)
+        logprob = _logprob(policy, tokens, targets)
         with torch.no_grad():
-            before = anchor(input_ids=tokens).logits[:, :-1].log_softmax(2).gather(2, targets.unsqueeze(2)).squeeze(2)
+            before = _logprob(anchor, tokens, targets) if anchor else logprob.detach()
         ahead = before - logprob
         apart = torch.where(learnt, ahead.exp() - ahead - 1, 0.0)  # Schulman's k3: never negative, and unbiased
         gain = torch.where(learnt, (logprob - logprob.detach()).exp(), 0.0) * advantages[half].unsqueeze(1)
@@ -199,3 +204,7 @@ def _learn(
     torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
     optimizer.step()
     return divergence
+
+
+def _logprob(model: LlamaForCausalLM, tokens: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return model(input_ids=tokens).logits[:, :-1].log_softmax(2).gather(2, targets.unsqueeze(2)).squeeze(2)
