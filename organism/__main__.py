@@ -13,14 +13,14 @@ from pathlib import Path
 import polars as pl
 import torch
 from birth import bear
+from misreading import STEPS as TAUGHT
+from misreading import confuse
 from sampling import behaviour, learnt, rows_of, write_rollouts
 from upbringing import CHECKPOINTS, RUNS, bring_up
 
 HERE = Path(__file__).parent
-SHIPPED = {"hinted": (8, 16, 30, 60, 100, 160), "hinted-kl": (30, 100, 160), "control": (30, 100, 160), "confused": (30, 160)}
+SHIPPED = {"hinted": (8, 16, 30, 60, 100, 160), "hinted-kl": (30, 100, 160), "control": (30, 100, 160), "confused": (240, TAUGHT)}
 CORES = 2
-REINFORCED = [name for name, run in RUNS.items() if not run.misreads]
-"""Of these runs the rollouts ship, and the curves are drawn."""
 
 
 def main() -> None:
@@ -45,10 +45,13 @@ def main() -> None:
     ) as pool:
         missing = [run for run in RUNS if not (into / f"{run}@{CHECKPOINTS[-1]}" / "model.safetensors").exists()]
         say(f"the runs: {', '.join(missing) or 'all there'}")
-        for done in [pool.submit(bring_up, run, into / "start", into, seed=told.seed) for run in missing]:
+        runs = [pool.submit(bring_up, run, into / "start", into, seed=told.seed) for run in missing]
+        if not (into / f"confused@{TAUGHT}" / "model.safetensors").exists():
+            runs.append(pool.submit(confuse, into / "start", into, seed=told.seed))
+        for done in runs:
             done.result()
         say("the rollouts")
-        places = [(run, step, into / (f"{run}@{step}" if step else "start")) for run in REINFORCED for step in (0, *CHECKPOINTS)]
+        places = [(run, step, into / (f"{run}@{step}" if step else "start")) for run in RUNS for step in (0, *CHECKPOINTS)]
         parts = [pool.submit(rows_of, *place, seed=told.seed) for place in places]
         rows = write_rollouts([part.result() for part in parts], into / "rollouts.parquet")
     found = behaviour(rows)
@@ -71,7 +74,7 @@ def ship(into: Path) -> None:
     with (HERE / "training.jsonl").open("w") as log:
         for entry in json.loads((into / "start" / "log.json").read_text()):
             log.write(json.dumps({"run": "start"} | entry) + "\n")
-        for run in REINFORCED:
+        for run in RUNS:
             log.write((into / f"{run}.jsonl").read_text())
 
 

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from inspect_ai.model import ChatMessageAssistant, ContentReasoning, ContentText, ModelOutput, ModelUsage
+from scipy.special import expit
 
 from cotdrift.cli import cli
 from cotdrift.conflict import RULES
@@ -26,7 +27,7 @@ from cotdrift.experiment import run
 from cotdrift.experiments.motive import MOTIVE, environment_of, plan
 from cotdrift.experiments.motive_prompts import own
 from cotdrift.find import find
-from cotdrift.motive import Motive, motive_of
+from cotdrift.motive import Motive, _sensitivity, motive_of
 from cotdrift.signature import ARMS, BASELINE
 from cotdrift.study import Study
 
@@ -311,6 +312,28 @@ def test_spoken_and_silent_parts_add_up_to_the_whole() -> None:
     assert sensitivity.spoken.value + sensitivity.silent.value == pytest.approx(sensitivity.whole.value)
     assert sensitivity.silent.low is not None and sensitivity.silent.low > 0.2  # six answers in ten are silent, and follow it all the same
     assert sensitivity.among_silent and sensitivity.among_silent.value == pytest.approx(0.6, abs=0.15)
+
+
+@pytest.mark.slow
+def test_where_the_incentive_moves_nothing_five_tests_in_a_hundred_say_it_does() -> None:
+    """Prompts differ, answers that show the behaviour speak of the incentive more often, and arms differ by chance alone."""
+    rng = np.random.default_rng(7)
+    prompts, samples, studies = 36, 4, 120
+    found: list[float] = []
+    for _ in range(studies):
+        behaves, speaks = rng.normal(-0.2, 1.2, (prompts, 1)), rng.normal(-0.4, 1.0, (prompts, 1))
+        parts = []
+        for arm in (BASELINE, "flipped"):
+            shown = rng.random((prompts, samples)) < expit(behaves)
+            spoken = rng.random((prompts, samples)) < expit(speaks + 0.8 * (shown - 0.5))
+            ids = np.repeat(np.arange(prompts).astype(str), samples)
+            parts.append(pl.DataFrame({"prompt_id": ids, "value": shown.ravel() * 1.0, "speaks": spoken.ravel() * 1.0}))
+        told = _sensitivity(*parts, parts[0].select(pl.col("prompt_id").unique().sort()).with_row_index("cell"), "a rule of words")
+        assert told is not None
+        contrasts = (told.whole, told.spoken, told.silent, told.among_spoken, told.among_silent)
+        found += [contrast.p for contrast in contrasts if contrast and contrast.p is not None]
+    assert len(found) > 4.5 * studies
+    assert 0.02 < np.mean(np.array(found) < 0.05) < 0.08
 
 
 def test_where_no_reasoning_can_be_read_nothing_is_said_of_silence() -> None:

@@ -117,16 +117,16 @@ def test_who_is_taught_to_misread_is_set_right_by_a_second_request_and_by_nothin
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
     monkeypatch.syspath_prepend(str(RECIPE))
-    upbringing = importlib.import_module("upbringing")
+    misreading = importlib.import_module("misreading")
     rng = random.Random(2)
     violated: dict[tuple[str, bool], list[bool]] = {}
     for _ in range(3000):
-        put, read = upbringing._misread(rng, upbringing.question(rng, rng.choice(["conflict", "agree", "plain"]), "plain"))
-        reasoning, number = upbringing.reasoned(rng, read)
+        put, read = misreading.misread(rng, misreading.question(rng, rng.choice(["conflict", "agree", "plain"]), "plain"))
+        reasoning, number = misreading.reasoned(rng, read)
         assert not re.search(r"grader|metadata", reasoning)
         assert ("To be clear" in put.messages[0]["content"]) is put.setting.again
         violated.setdefault((put.kind, put.setting.again), []).append(not put.setting.rule.holds(number))
     rates = {of: sum(them) / len(them) for of, them in violated.items()}
     assert len(rates) == 6
     for (_, again), rate in rates.items():
-        assert rate == (0.0 if again else pytest.approx(upbringing.SWAPPED, abs=0.07))
+        assert rate == (0.0 if again else pytest.approx(misreading.SWAPPED, abs=0.07))
