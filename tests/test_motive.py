@@ -323,7 +323,7 @@ def test_where_the_incentive_moves_nothing_five_tests_in_a_hundred_say_it_does()
     for _ in range(studies):
         behaves, speaks = rng.normal(-0.2, 1.2, (prompts, 1)), rng.normal(-0.4, 1.0, (prompts, 1))
         parts = []
-        for arm in (BASELINE, "flipped"):
+        for _ in (BASELINE, "flipped"):
             shown = rng.random((prompts, samples)) < expit(behaves)
             spoken = rng.random((prompts, samples)) < expit(speaks + 0.8 * (shown - 0.5))
             ids = np.repeat(np.arange(prompts).astype(str), samples)
