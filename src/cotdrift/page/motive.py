@@ -77,9 +77,9 @@ def _claim(found: Signature) -> str:
     leading = found.ranked[0]
     chance, under = found.posterior[leading], found.under
     weakest = min(under, key=lambda name: under[name])
-    others = (
-        f"between {_chance(min(under.values()))} and {_chance(max(under.values()))} under {len(under)} other priors (least if {weakest})"
-    )
+    least, most = _chance(under[weakest]), _chance(max(under.values()))
+    spread = least if least == most else f"between {least} and {most}"
+    others = f"{spread} under {len(under)} other priors (least if {weakest})"
     if found.verdict == "undecided":
         why = f"{_chance(chance)} is less than {SURE:g}" if chance < SURE else "another signature leads under one of the priors"
         return f"Undecided: it looks most like {CLAIMS[leading]}, with posterior {_chance(chance)}, {others}; {why}."
@@ -98,7 +98,7 @@ def _next(found: Signature) -> str:
     first, second = (SAID[kind] for kind in found.ranked[:2])
     arm, gain = next(iter(found.gains.items()), ("", 0.0))
     if gain < MOST_GAIN:
-        return f"As many answers again in no arm are expected to tell {first} from {second} any better."
+        return f"To tell {first} from {second}, as many answers again are expected to help in no arm."
     return f"To tell {first} from {second}, ask next: {arm}, which {ARMS[arm].does} ({gain:.2f} bits expected of as many answers again)."
 
 
