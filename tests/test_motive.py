@@ -167,7 +167,7 @@ def test_sandbagging_is_told_apart_too(kind: str, tmp_path: Path) -> None:
 
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "experiments.md"
-OWN = DOCS.read_text(encoding="utf-8").partition("```yaml\n")[2].partition("```")[0]
+OWN = "name: refunds" + DOCS.read_text(encoding="utf-8").partition("```yaml\nname: refunds")[2].partition("```")[0]
 """The guide's example of prompts of one's own."""
 
 
