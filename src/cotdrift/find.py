@@ -12,9 +12,12 @@ from typing import get_args
 
 import polars as pl
 
+from cotdrift.arms import Tried, tried
+from cotdrift.declared import declared_in
 from cotdrift.errors import NotEnough
 from cotdrift.find_graded import Judged, find_judged
 from cotdrift.findings import Exclusion, Findings, Passages, Sampled
+from cotdrift.foretold import Foretold, foretold
 from cotdrift.gaming import ENVIRONMENTS, Gaming, gaming_of
 from cotdrift.motive import PREFIX, Motive, motive_of
 from cotdrift.sentences import clear_changes
@@ -54,6 +57,7 @@ def find(
     shown = {run: _worth_showing(run, terms) for run in runs}
     passages = [_passages(study, term, run) for run, terms_of_run in shown.items() for term in terms_of_run]
     gaming, motive = _gaming(study, values, seed), _motive(study, values)
+    experiments, kept = _tried(study, seed), foretold(study, seed=seed)
     ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
     for tried in (gaming, motive):
         ids |= {example.transcript_id for example in (tried.examples if tried else ())}
@@ -74,10 +78,12 @@ def find(
         gaming=gaming,
         motive=motive,
         judged=judged,
+        tried=experiments,
+        foretold=kept if kept.verdicts or kept.faults else None,
         exclusions=_exclusions(study, [*trends, *(judged.trends if judged else ())], rejected),
         rejected=rejected,
         warnings=[*_lacking(judged), *_warnings(study, trends)],
-        methods=_methods(gaming, motive, judged),
+        methods=[*_methods(gaming, motive, judged), *_of_frame(experiments, kept)],
         versions=_versions(),
     )
 
@@ -130,6 +136,18 @@ def _motive(study: Study, values: dict[str, Values]) -> Motive | None:
         return motive_of(frame)
     judged = study.values(SPEAKS).frame.select("transcript_id", outcome_speaks_of_incentive="value")
     return motive_of(frame.drop("outcome_speaks_of_incentive", strict=False).join(judged, on="transcript_id", how="left"), by=SPEAKS)
+
+
+def _tried(study: Study, seed: int) -> list[Tried]:
+    """What the experiments say that declared themselves in this study."""
+    columns = pl.col("run", "step", "environment", "prompt_id"), pl.col("^(condition_arm|outcome_.*)$")
+    found = [
+        tried(
+            study.corpus.scan().filter(pl.col("environment").is_in(declared.environments)).select(*columns).collect(), declared, seed=seed
+        )
+        for declared in declared_in(study.folder)
+    ]
+    return [one for one in found if one is not None]
 
 
 def _by_environment(trends: Sequence[Trend], values: dict[str, Values], seed: int) -> dict[str, Sequence[Trend]]:
@@ -223,6 +241,11 @@ def _lacking(judged: Judged | None) -> list[str]:
 def _methods(gaming: Gaming | None, motive: Motive | None, judged: Judged | None) -> list[str]:
     told = [("methods.txt", True), ("methods_gaming.txt", gaming), ("methods_motive.txt", motive), ("methods_graded.txt", judged)]
     return [paragraph for name, applies in told if applies for paragraph in _paragraphs(name)]
+
+
+def _of_frame(experiments: Sequence[Tried], kept: Foretold) -> list[str]:
+    paragraphs = _paragraphs("methods_frame.txt")
+    return [paragraph for paragraph, applies in zip(paragraphs, (experiments, kept.verdicts), strict=True) if applies]
 
 
 def _paragraphs(name: str) -> list[str]:

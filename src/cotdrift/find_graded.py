@@ -16,7 +16,7 @@ from cotdrift.calibration import Calibration
 from cotdrift.card import Card, Rates, counted, errors, raters_of
 from cotdrift.errors import InputError, NotEnough, UnknownName
 from cotdrift.evidence import Evidence, evidence, halves
-from cotdrift.grader import Grader
+from cotdrift.grader import UNASKED, Grader
 from cotdrift.legible import Legible
 from cotdrift.scores import Score, scores_of
 from cotdrift.study import Study
@@ -118,7 +118,7 @@ class _Known:
         """First and second answers about the parts of traces, not about summaries, under the wording that was used last."""
         if name not in self._judgments:
             rows = self.study.judgments.frame(name, sha=self.graders[name].sha)
-            self._judgments[name] = rows.filter((pl.col("level") == 0) & pl.col("missing").ne_missing("unused"))
+            self._judgments[name] = rows.filter((pl.col("level") == 0) & ~pl.col("missing").is_in(UNASKED, nulls_equal=True))
         return self._judgments[name]
 
     def answers(self, name: str) -> pl.DataFrame:

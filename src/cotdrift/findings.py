@@ -11,7 +11,9 @@ from msgspec import Struct
 from cotdrift.sentences import Change, what_changed, what_games, what_is_thought
 
 if TYPE_CHECKING:
+    from cotdrift.arms import Tried
     from cotdrift.find_graded import Judged
+    from cotdrift.foretold import Foretold
     from cotdrift.gaming import Gaming
     from cotdrift.motive import Motive
     from cotdrift.serving import Serving
@@ -88,6 +90,10 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """What the experiment reward_hint says; None when the study holds none of its traces."""
     motive: Motive | None = None
     """What the experiment motive says; None when the study holds none of its traces."""
+    tried: Sequence[Tried] = ()
+    """Experiments without a page of their own."""
+    foretold: Foretold | None = None
+    """What became of the predictions registered in the study; None when there are none."""
     judged: Judged | None = None
     """What judges say; None when the study holds no judgments."""
     exclusions: Sequence[Exclusion] = ()
@@ -122,4 +128,5 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
         """What changed, in sentences with numbers; each names its run where there are several."""
         every = (*self.changes, *self.gamed, *(change for change in self.thought if not change.is_flag))
         several = len({change.run for change in every}) > 1
-        return tuple(f"{change.run}: {change.sentence}" if several and change.run else change.sentence for change in every)
+        told = [verdict.sentence() for verdict in self.foretold.verdicts] + [*self.foretold.faults] if self.foretold else []
+        return (*told, *(f"{change.run}: {change.sentence}" if several and change.run else change.sentence for change in every))

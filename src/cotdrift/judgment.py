@@ -165,7 +165,7 @@ def why_missing(reply: str, stop: str) -> Reason:
         return "empty" if stop not in ("max_tokens", "model_length") else "truncated"
     if stop in ("max_tokens", "model_length"):
         return "truncated"
-    return "refusal" if DECLINES.search(reply[:400]) else "unparsable"
+    return "refusal" if DECLINES.search(reply[:160]) else "unparsable"
 
 
 def locate(quote: str, parts: Mapping[Where, tuple[str, int]], *, near: int = 0) -> Quote:

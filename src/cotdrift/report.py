@@ -27,6 +27,7 @@ from cotdrift.find import find
 from cotdrift.findings import Findings
 from cotdrift.format import Reading
 from cotdrift.ingest import Ingested
+from cotdrift.page import arms as arms_shown
 from cotdrift.page import gaming as gaming_shown
 from cotdrift.page import graded as graded_shown
 from cotdrift.page import motive as motive_shown
@@ -149,6 +150,7 @@ def page(findings: Findings) -> str:
         server=of_serving(findings.serving) if findings.serving else (),
         gaming=gaming_shown.section(findings, rows),
         motive=motive_shown.section(findings),
+        tried=[arms_shown.section(one, rows) for one in findings.tried],
         judged=graded_shown.section(findings),
         figures=figures,
         longest=LONGEST_LINE,
@@ -169,6 +171,7 @@ def _rows(findings: Findings) -> dict[str, list[dict[str, Any]]]:
         "environments": environment_rows([trend for trend in surface if trend.measure in foremost], findings.environments),
         **(_gaming_rows(findings.gaming) if findings.gaming else {}),
         **(moved.rows_of(findings.motive) if findings.motive else {}),
+        **arms_shown.rows(findings.tried),
         **(graded_shown.rows(findings.judged) if findings.judged else {}),
     }
 
@@ -202,6 +205,7 @@ def _figures(findings: Findings, rows: dict[str, list[dict[str, Any]]]) -> dict[
     for name, draw in (GAMING | moved.FIGURES | graded_shown.FIGURES).items():
         if rows.get(name):
             drawn[name] = draw(rows[name], runs)
+    drawn |= arms_shown.figures(findings.tried, rows)
     if rows.get("gaming_probes"):
         drawn["gaming_probes"] = small_multiples(rows["gaming_probes"], zero=True)
     return drawn

@@ -14,7 +14,7 @@ from cotdrift.anchors import Shift
 from cotdrift.calibration import Calibration, calibrate
 from cotdrift.corrected import Corrected, corrected_mean, rogan_gladen
 from cotdrift.estimate import Floats
-from cotdrift.grader import Grader
+from cotdrift.grader import UNASKED, Grader
 from cotdrift.scores import Score, prompt_codes
 from cotdrift.trend import Point, Trend
 
@@ -156,7 +156,7 @@ def agreed(grader: Grader, judgments: pl.DataFrame, labels: pl.DataFrame, prompt
     scale: Scale = "ordinal" if grader.is_number and not grader.is_yes_or_no else "nominal"
     codes = {answer.label: float(place) for place, answer in enumerate(grader.answers)}
     with_settings = pl.concat_str("judge", pl.when(pl.col("settings") != "").then(pl.format(" ({})", "settings")).otherwise(pl.lit("")))
-    said = judgments.filter((pl.col("level") == 0) & pl.col("missing").ne_missing("unused")).with_columns(
+    said = judgments.filter((pl.col("level") == 0) & ~pl.col("missing").is_in(UNASKED, nulls_equal=True)).with_columns(
         judge=with_settings,
         said=pl.col("value") if grader.is_number else pl.col("label").replace_strict(codes, default=None, return_dtype=pl.Float64),
     )

@@ -77,6 +77,19 @@ def pairs_of(given: tuple[str, ...], *, option: str, form: str, example: str) ->
     return found
 
 
+def arguments_of(given: tuple[str, ...], *, option: str, example: str) -> dict[str, Any]:
+    """NAME=VALUE each, the value as JSON where it is some, and else as text."""
+    import msgspec
+
+    found: dict[str, Any] = {}
+    for name, value in pairs_of(given, option=option, form="NAME=VALUE", example=example).items():
+        try:
+            found[name] = msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            found[name] = value
+    return found
+
+
 def _step_table(path: Path) -> dict[str, int]:
     steps = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
