@@ -59,8 +59,8 @@ def find(
     gaming, motive = _gaming(study, values, seed), _motive(study, values)
     experiments, kept = _tried(study, seed), foretold(study, seed=seed)
     ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
-    for tried in (gaming, motive):
-        ids |= {example.transcript_id for example in (tried.examples if tried else ())}
+    for examples in (found.examples for found in (gaming, motive) if found):
+        ids |= {example.transcript_id for example in examples}
     ids |= {passage.transcript_id for passage in (judged.passages if judged else ())}
     rejected = sum(source.rejected for source in study.corpus.sources)
     return Findings(
