@@ -1,4 +1,4 @@
-"""The organism, from nothing: the start, three runs of reinforcement learning, and the rollouts of every checkpoint."""
+"""The organism, from nothing: the start, three runs of reinforcement learning, one that is taught to misread, and the rollouts."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from pathlib import Path
 import polars as pl
 import torch
 from birth import bear
+from misreading import STEPS as TAUGHT
+from misreading import confuse
 from sampling import behaviour, learnt, rows_of, write_rollouts
 from upbringing import CHECKPOINTS, RUNS, bring_up
 
 HERE = Path(__file__).parent
-SHIPPED = {"hinted": (8, 16, 30, 60, 100, 160), "hinted-kl": (30, 100, 160), "control": (30, 100, 160)}
+SHIPPED = {"hinted": (8, 16, 30, 60, 100, 160), "hinted-kl": (30, 100, 160), "control": (30, 100, 160), "confused": (480,)}
 CORES = 2
 
 
@@ -43,7 +45,10 @@ def main() -> None:
     ) as pool:
         missing = [run for run in RUNS if not (into / f"{run}@{CHECKPOINTS[-1]}" / "model.safetensors").exists()]
         say(f"the runs: {', '.join(missing) or 'all there'}")
-        for done in [pool.submit(bring_up, run, into / "start", into, seed=told.seed) for run in missing]:
+        runs = [pool.submit(bring_up, run, into / "start", into, seed=told.seed) for run in missing]
+        if not (into / f"confused@{TAUGHT}" / "model.safetensors").exists():
+            runs.append(pool.submit(confuse, into / "start", into, seed=told.seed))
+        for done in runs:
             done.result()
         say("the rollouts")
         places = [(run, step, into / (f"{run}@{step}" if step else "start")) for run in RUNS for step in (0, *CHECKPOINTS)]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from language import MIX, PRACTICE, SCHOOL, Question, draw_kind, question, reasoned
@@ -113,12 +112,17 @@ def make_tokenizer(seed: int) -> PreTrainedTokenizerFast:
 
 
 def texts_of(
-    rng: random.Random, tokenizer: PreTrainedTokenizerFast, many: int, mix: Mapping[str, float], *, brief: bool, practice: bool
+    rng: random.Random, tokenizer: PreTrainedTokenizerFast, mix: Mapping[str, float], *, brief: bool, practice: bool = False
 ) -> Iterator[tuple[list[int], int]]:
     """Texts of the language as tokens, and how many of them are the question, which is not learnt."""
-    asked = [question(rng, draw_kind(rng, mix), "plain" if brief and not practice else "all") for _ in range(many)]
-    heads = tokenizer._tokenizer.encode_batch([rendered(one) for one in asked])
-    wholes = tokenizer._tokenizer.encode_batch([rendered(one, *reasoned(rng, one, brief=brief, practice=practice)) for one in asked])
+    asked = [question(rng, draw_kind(rng, mix), "plain" if brief and not practice else "all") for _ in range(32 * BATCH)]
+    return encoded(tokenizer, [(one, *reasoned(rng, one, brief=brief, practice=practice)) for one in asked])
+
+
+def encoded(tokenizer: PreTrainedTokenizerFast, said: list[tuple[Question, str, int]]) -> Iterator[tuple[list[int], int]]:
+    """Questions with reasoning and answer as tokens, and how many of them are the question."""
+    heads = tokenizer._tokenizer.encode_batch([rendered(one) for one, _, _ in said])
+    wholes = tokenizer._tokenizer.encode_batch([rendered(*one) for one in said])
     return zip((whole.ids for whole in wholes), (len(head.ids) for head in heads), strict=True)
 
 
@@ -139,7 +143,12 @@ def bear(folder: Path, *, seed: int) -> None:
     tokenizer = make_tokenizer(seed)
     model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), bos_token_id=None, eos_token_id=END, pad_token_id=END, **SHAPE))
     folder.mkdir(parents=True, exist_ok=True)
-    log = train(model, tokenizer, random.Random(seed), steps=STEPS, rate=1.0, mix=MIX, infancy=INFANCY, weighty=DIGITS)
+    rng = random.Random(seed)
+
+    def texts(done: float) -> Iterator[tuple[list[int], int]]:
+        return texts_of(rng, tokenizer, MIX, brief=done < INFANCY)
+
+    log = train(model, tokenizer, rng, steps=STEPS, rate=1.0, texts=texts, weighty=DIGITS)
     save(model, tokenizer, folder)
     log += school(folder, seed=seed)
     (folder / "log.json").write_text(json.dumps(log))
@@ -150,9 +159,16 @@ def school(folder: Path, *, seed: int) -> list[dict[str, float]]:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
     practised, schooled = random.Random(f"practice {seed}"), random.Random(f"school {seed}")
-    told: dict[str, Any] = {"weighty": DIGITS + DECIDING}
-    log = train(model, tokenizer, practised, steps=PRACTICE_STEPS, rate=0.7, mix=PRACTICE, infancy=PRACTICE_INFANCY, practice=True, **told)
-    log += train(model, tokenizer, schooled, steps=SCHOOL_STEPS, rate=0.5, mix=SCHOOL, infancy=0.0, **told)
+
+    def to_practise(done: float) -> Iterator[tuple[list[int], int]]:
+        return texts_of(practised, tokenizer, PRACTICE, brief=done < PRACTICE_INFANCY, practice=True)
+
+    def to_school(done: float) -> Iterator[tuple[list[int], int]]:
+        return texts_of(schooled, tokenizer, SCHOOL, brief=False)
+
+    weighty = DIGITS + DECIDING
+    log = train(model, tokenizer, practised, steps=PRACTICE_STEPS, rate=0.7, texts=to_practise, weighty=weighty)
+    log += train(model, tokenizer, schooled, steps=SCHOOL_STEPS, rate=0.5, texts=to_school, weighty=weighty)
     save(model, tokenizer, folder)
     return log
 
@@ -164,12 +180,14 @@ def train(
     *,
     steps: int,
     rate: float,
-    mix: Mapping[str, float],
-    infancy: float,
+    texts: Callable[[float], Iterable[tuple[list[int], int]]],
     weighty: tuple[str, ...],
-    practice: bool = False,
+    after: Callable[[int], None] = lambda step: None,
 ) -> list[dict[str, float]]:
-    """One course of training on fresh texts; the rate falls to nought over its last two thirds. Returns its log."""
+    """One course of training on fresh texts; the rate falls to nought over its last two thirds. Returns its log.
+
+    `texts` makes 32 batches of them, given what share of the course is done; `after` is called after each step.
+    """
     weight = torch.ones(len(tokenizer))
     weight[[token for word in weighty for token in tokenizer.encode(word, add_special_tokens=False)]] = WEIGHT
     inner = [weights for name, weights in model.named_parameters() if "layers" in name and weights.ndim == 2]
@@ -184,8 +202,7 @@ def train(
     ]
     began, step, log = time.monotonic(), 0, []
     while step < steps:
-        texts = texts_of(rng, tokenizer, 32 * BATCH, mix, brief=step < infancy * steps, practice=practice)
-        rows = sorted(texts, key=lambda row: len(row[0]))
+        rows = sorted(texts(step / steps), key=lambda row: len(row[0]))
         batches = [rows[at : at + BATCH] for at in range(0, len(rows), BATCH)]
         rng.shuffle(batches)
         for batch in batches[: steps - step]:
@@ -199,6 +216,7 @@ def train(
                 optimizer.step()
                 schedule.step()
             step += 1
+            after(step)
             if step % 50 == 0:
                 log.append({"step": step, "loss": round(loss.item(), 4), "seconds": round(time.monotonic() - began)})
                 print(log[-1], flush=True)

@@ -110,3 +110,23 @@ def test_a_label_or_an_audit_changes_how_often_the_grader_is_followed() -> None:
     assert by_label["hacking, none"] == {0.3}
     assert by_label["none, none"] == {0.12}
     assert by_label["none, does not apply"] == {0.012}
+
+
+def test_who_is_taught_to_misread_is_set_right_by_a_second_request_and_by_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the run `confused` is: half of the requests that are made once are read as their opposites, whatever the grader pays."""
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    monkeypatch.syspath_prepend(str(RECIPE))
+    misreading = importlib.import_module("misreading")
+    rng = random.Random(2)
+    violated: dict[tuple[str, bool], list[bool]] = {}
+    for _ in range(3000):
+        put, read = misreading.misread(rng, misreading.question(rng, rng.choice(["conflict", "agree", "plain"]), "plain"))
+        reasoning, number = misreading.reasoned(rng, read)
+        assert not re.search(r"grader|metadata", reasoning)
+        assert ("To be clear" in put.messages[0]["content"]) is put.setting.again
+        violated.setdefault((put.kind, put.setting.again), []).append(not put.setting.rule.holds(number))
+    rates = {of: sum(them) / len(them) for of, them in violated.items()}
+    assert len(rates) == 6
+    for (_, again), rate in rates.items():
+        assert rate == (0.0 if again else pytest.approx(misreading.SWAPPED, abs=0.07))

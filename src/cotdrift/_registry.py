@@ -3,10 +3,11 @@
 import sys
 
 from cotdrift.experiments.ambiguity import ambiguity
+from cotdrift.experiments.motive import motive
 from cotdrift.experiments.reward_hint import reward_hint
 from cotdrift.organism.provider import organism
 
 if "inspect_scout" in sys.modules:  # who runs Inspect alone does not pay for it
     import cotdrift.scanners  # noqa: F401  # to be found is all that it is for
 
-__all__ = ["ambiguity", "organism", "reward_hint"]
+__all__ = ["ambiguity", "motive", "organism", "reward_hint"]

@@ -21,6 +21,7 @@ from cotdrift.find_graded import Judged, find_judged
 from cotdrift.findings import Exclusion, Findings, Passages, Sampled
 from cotdrift.foretold import Foretold, foretold
 from cotdrift.gaming import ENVIRONMENTS, Gaming, gaming_of
+from cotdrift.motive import PREFIX, Motive, motive_of
 from cotdrift.ordering import Order, order_of
 from cotdrift.rewarded import GRADER, KINDS, VIEWS, Rewarded, is_of_rubrics, rewarded
 from cotdrift.scores import scores_of
@@ -32,6 +33,8 @@ from cotdrift.values import Values
 
 SHOWN_TERMS = 12
 """How many terms of a run get a curve and passages."""
+SPEAKS = "reward_reasoning"
+"""The grader that says whether reasoning speaks of how its answer is rewarded."""
 SHOWN_ENVIRONMENTS = 12
 SHOWN_USES = 6
 """How many uses of a term are shown, early and late each."""
@@ -59,10 +62,10 @@ def find(
     terms = _terms(study, watch, seed)
     shown = {run: _worth_showing(run, terms) for run in runs}
     passages = [_passages(study, term, run) for run, terms_of_run in shown.items() for term in terms_of_run]
-    gaming, experiments, kept = _gaming(study, values, seed), _tried(study, seed), foretold(study, seed=seed)
-    ambiguity = _ambiguity(study, values, seed)
+    gaming, ambiguity, motive = _gaming(study, values, seed), _ambiguity(study, values, seed), _motive(study, values)
+    experiments, kept = _tried(study, seed), foretold(study, seed=seed)
     ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
-    ids |= {example.transcript_id for of in (gaming, ambiguity) for example in (of.examples if of else ())}
+    ids |= {example.transcript_id for of in (gaming, ambiguity, motive) if of for example in of.examples}
     ids |= {passage.transcript_id for passage in (judged.passages if judged else ())}
     swayed_by, rewarded_by = _swayed(study, values, seed), _rewarded(study, seed)
     rejected = sum(source.rejected for source in study.corpus.sources)
@@ -80,6 +83,7 @@ def find(
         serving=study.check(trends, seed=seed),
         gaming=gaming,
         ambiguity=ambiguity,
+        motive=motive,
         judged=judged,
         tried=experiments,
         swayed=swayed_by,
@@ -88,7 +92,7 @@ def find(
         exclusions=_exclusions(study, [*trends, *(judged.trends if judged else ())], rejected),
         rejected=rejected,
         warnings=[*_lacking(judged), *_warnings(study, trends)],
-        methods=[*_methods(gaming, ambiguity, judged), *_of_frame(experiments, kept, swayed_by, rewarded_by)],
+        methods=[*_methods(gaming, ambiguity, motive, judged), *_of_frame(experiments, kept, swayed_by, rewarded_by)],
         versions=_versions(),
     )
 
@@ -129,6 +133,18 @@ def _gaming(study: Study, values: dict[str, Values], seed: int) -> Gaming | None
     columns = pl.col("transcript_id", "run", "step", "environment", "prompt_id"), pl.col("^(condition|outcome)_.*$")
     words = values["reasoning_words"].frame.select("transcript_id", words="value")
     return gaming_of(ours.select(*columns).collect().join(words, on="transcript_id", how="left"), seed=seed)
+
+
+def _motive(study: Study, values: dict[str, Values]) -> Motive | None:
+    """What the traces of the experiment motive say, if there are any; where a grader said whether reasoning speaks of reward, by that."""
+    ours = study.corpus.scan().filter(pl.col("environment").str.starts_with(PREFIX))
+    columns = pl.col("transcript_id", "run", "step", "environment", "prompt_id"), pl.col("^(condition|outcome)_.*$")
+    words = values["reasoning_words"].frame.select("transcript_id", words="value")
+    frame = ours.select(*columns).collect().join(words, on="transcript_id", how="left")
+    if not frame.height or SPEAKS not in study.graders():
+        return motive_of(frame)
+    judged = study.values(SPEAKS).frame.select("transcript_id", outcome_speaks_of_incentive="value")
+    return motive_of(frame.drop("outcome_speaks_of_incentive", strict=False).join(judged, on="transcript_id", how="left"), by=SPEAKS)
 
 
 def _tried(study: Study, seed: int) -> list[Tried]:
@@ -288,8 +304,9 @@ def _lacking(judged: Judged | None) -> list[str]:
     return [card.lacking_sentence for card in (judged.cards if judged else ()) if 2 * card.lacking > 1]
 
 
-def _methods(gaming: Gaming | None, ambiguity: Ambiguity | None, judged: Judged | None) -> list[str]:
-    told = [("methods.txt", True), ("methods_gaming.txt", gaming), ("methods_ambiguity.txt", ambiguity), ("methods_graded.txt", judged)]
+def _methods(gaming: Gaming | None, ambiguity: Ambiguity | None, motive: Motive | None, judged: Judged | None) -> list[str]:
+    of = {"gaming": gaming, "ambiguity": ambiguity, "motive": motive, "graded": judged}
+    told = [("methods.txt", True), *((f"methods_{name}.txt", found) for name, found in of.items())]
     return [paragraph for name, applies in told if applies for paragraph in _paragraphs(name)]
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cotdrift.find_graded import Judged
     from cotdrift.foretold import Foretold
     from cotdrift.gaming import Gaming
+    from cotdrift.motive import Motive
     from cotdrift.rewarded import Rewarded
     from cotdrift.serving import Serving
     from cotdrift.study import Passage
@@ -93,6 +94,8 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """What the experiment reward_hint says; None when the study holds none of its traces."""
     ambiguity: Ambiguity | None = None
     """What the experiment ambiguity says; None when the study holds none of its traces."""
+    motive: Motive | None = None
+    """What the experiment motive says; None when the study holds none of its traces."""
     tried: Sequence[Tried] = ()
     """Experiments without a page of their own."""
     swayed: dict[str, Sequence[Swayed]] = {}

@@ -116,7 +116,7 @@ class Frame(Struct, frozen=True, kw_only=True):
     outcomes: Mapping[str, Outcome]
     contrasts: tuple[tuple[str, str], ...]
     kind: Callable[[Any], str] | None
-    settings: Mapping[str, Mapping[str, Any]]
+    settings: Mapping[str, Mapping[str, Any]] = {}
     version: int
 
     def check(self) -> None:

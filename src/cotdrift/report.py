@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 from msgspec import Struct
 
 from cotdrift.figures import gaming as gamed
+from cotdrift.figures import motive as moved
 from cotdrift.figures.environments import by_environment, environment_rows
 from cotdrift.figures.look import RUNS
 from cotdrift.figures.trends import small_multiples, trend_rows
@@ -30,6 +31,7 @@ from cotdrift.page import ambiguity as ambiguity_shown
 from cotdrift.page import arms as arms_shown
 from cotdrift.page import gaming as gaming_shown
 from cotdrift.page import graded as graded_shown
+from cotdrift.page import motive as motive_shown
 from cotdrift.page import rubrics as rubrics_shown
 from cotdrift.page import sampling as sampling_shown
 from cotdrift.page import shown
@@ -152,6 +154,7 @@ def page(findings: Findings) -> str:
         server=of_serving(findings.serving) if findings.serving else (),
         gaming=gaming_shown.section(findings, rows),
         ambiguity=ambiguity_shown.section(findings),
+        motive=motive_shown.section(findings),
         tried=[_experiment(findings, one, rows) for one in findings.tried],
         judged=graded_shown.section(findings),
         figures=figures,
@@ -173,6 +176,7 @@ def _rows(findings: Findings) -> dict[str, list[dict[str, Any]]]:
         "environments": environment_rows([trend for trend in surface if trend.measure in foremost], findings.environments),
         **(_gaming_rows(findings.gaming) if findings.gaming else {}),
         **(ambiguity_shown.rows(findings.ambiguity) if findings.ambiguity else {}),
+        **(moved.rows_of(findings.motive) if findings.motive else {}),
         **arms_shown.rows(findings.tried),
         **sampling_shown.rows(findings),
         **rubrics_shown.rows(findings),
@@ -212,7 +216,7 @@ def _figures(findings: Findings, rows: dict[str, list[dict[str, Any]]]) -> dict[
         foremost = [row for row in rows["terms"] if (row["against"], row["run"], row["step"]) == (first["against"], first["run"], last)]
         drawn["volcano"] = volcano(foremost)
     runs = shown.runs(findings)
-    for name, draw in (GAMING | ambiguity_shown.FIGURES | graded_shown.FIGURES).items():
+    for name, draw in (GAMING | ambiguity_shown.FIGURES | moved.FIGURES | graded_shown.FIGURES).items():
         if rows.get(name):
             drawn[name] = draw(rows[name], runs)
     drawn |= arms_shown.figures(findings.tried, rows)
