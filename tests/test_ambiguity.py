@@ -28,9 +28,13 @@ from cotdrift.experiments.ambiguity_order import PAIRS
 from cotdrift.experiments.ladder import WORDINGS as TWICE
 from cotdrift.experiments.ladder import Number, Written, families, rule_called, scenarios
 from cotdrift.exploited import what_is_exploited
+from cotdrift.find import find
 from cotdrift.graders import graders
+from cotdrift.labelling.draw import Design, draw
 from cotdrift.ordering import order_of
 from cotdrift.report import report
+from cotdrift.study import Study
+from tests.judged_study import judge, study_of
 from tests.laddered import planted
 
 pytestmark = pytest.mark.filterwarnings(  # Inspect's own
@@ -250,6 +254,36 @@ def test_the_graders_that_are_read_are_on_the_shelf_with_the_answers_that_strict
     assert [answer.label for answer in graders()[MORE_OPEN].answers] == ["first", "second"]
 
 
+def test_what_judges_answered_is_read_at_three_strictnesses(tmp_path: Path) -> None:
+    rows = [
+        {
+            "run": "toy",
+            "step": step,
+            "environment": "ambiguity (code)",
+            "prompt_id": name,
+            "rep": 0,
+            "prompt": "Write a function.",
+            "reasoning": f"They leave it at {level}. I take the easy way.",
+            "answer": "Done.",
+            "condition_arm": level,
+        }
+        for step in (0, 100)
+        for name in families()["code"]
+        for level in LEVELS
+    ]
+    study = study_of(tmp_path, rows)
+    study.ingest([])
+    judge(study, "exploit", lambda trace, _text: (str(LEVELS.index(trace.conditions["arm"]) % 4), {}, "", ""))
+    judge(study, "gymnastics", lambda trace, _text: ("3", {}, "", ""))
+    found = find(study).ambiguity
+    assert found is not None and found.strictness == ["neutral", "lenient", "conservative"]
+    for strictness, cut in STRICTNESS.items():
+        first = found.of("toy", strictness)[0]
+        assert [level.value for level in first.threshold.levels] == [float(at % 4 >= cut) for at in range(len(LEVELS))]
+        assert first.argued is not None and first.argued.value == 3.0 and first.missing == 0
+        assert first.threshold.why == "3 scenarios, and a rise is clear from 6 on"
+
+
 # The order of the levels
 
 
@@ -290,6 +324,8 @@ def test_checkpoints_end_in_a_report_with_the_order_of_the_levels(tmp_path: Path
     assert "168 answers a checkpoint" in done.output and "read by" not in done.output
     ordered = run("ambiguity_order", "--model", "climber/judge@0", "--limit", "42", "-T", "samples=1", "--into", study / "order")
     assert ordered.exit_code == 0, ordered.output
+    cases = draw(Study.open(study / "order").corpus, graders()[MORE_OPEN], Design(annotator="ann"))
+    assert len({case.transcript_id for case in cases}) == 42, "people can be asked the same"
     refused = run("ambiguity", "--model", "climber/climbs@50", "-T", "samples=1", "--into", study)
     assert isinstance(refused.exception, InputError) and "other arguments (-T families=numbers)" in str(refused.exception)
 

@@ -115,14 +115,14 @@ def ambiguity_of(frame: pl.DataFrame, *, order: Order | None = None, seed: int =
     """What the traces of the experiment say; None where there are none.
 
     `frame` has a row a trace: transcript_id, run, step, environment, prompt_id, words (of reasoning), condition_arm (the level),
-    outcome_exploits, outcome_unsure where it was recorded, and where judges were asked `exploit` and `gymnastics`, what they answered.
+    outcome_exploits and outcome_unsure where a program read them, and what judges answered to `exploit` and `gymnastics`.
     """
-    if not {"condition_arm", "outcome_exploits"} <= set(frame.columns):
+    if "condition_arm" not in frame.columns:
         return None
     ours = frame.filter(pl.col("environment").str.starts_with(ENVIRONMENTS) & pl.col("condition_arm").is_in(LEVELS)).sort("transcript_id")
     if not ours.height:
         return None
-    for name in ("outcome_unsure", "exploit", "gymnastics"):
+    for name in ("outcome_exploits", "outcome_unsure", *GRADERS):
         if name not in ours.columns:
             ours = ours.with_columns(pl.lit(None, pl.Float64).alias(name))
     by = ["neutral", "lenient", "conservative"] if ours["exploit"].is_not_null().any() else [PROGRAM]
