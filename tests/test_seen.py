@@ -7,6 +7,7 @@ from collections import Counter
 
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from cotdrift.asking import asked_of
 from cotdrift.grader import Answer, Grader
@@ -54,12 +55,13 @@ def of_uses(*terms: str, around: int = 3) -> Grader:
 @given(text=WRITTEN, terms=TERMS)
 @example(text="reward " * 30, terms=["reward", "reward reward"])
 def test_every_use_of_a_term_is_shown_once_and_of_many_a_few_stand_for_all(text: str, terms: list[str]) -> None:
-    found = places(of_uses(*terms), Trace.example(text))
+    trace = replace(Trace.example(text), reasoning_kind="raw")
+    found = places(of_uses(*terms), trace)
     assert len({(place.start, place.end) for place in found}) == len(found)
     assert found == sorted(found)
     counts = count_terms([text], [Term.parse(term) for term in terms])[0]
     for term, count in zip(terms, counts, strict=True):
-        of_term = places(of_uses(term), Trace.example(text))
+        of_term = places(of_uses(term), trace)
         assert len(of_term) == min(count, USES)
         assert abs(sum(place.stands_for for place in of_term) - count) < 1e-9
         assert all(Term.parse(term).is_said(text[place.start : place.end]) for place in of_term)
