@@ -2,10 +2,11 @@
 
 import sys
 
+from cotdrift.experiments.prefixes import prefixes
 from cotdrift.experiments.reward_hint import reward_hint
 from cotdrift.organism.provider import organism
 
 if "inspect_scout" in sys.modules:  # who runs Inspect alone does not pay for it
     import cotdrift.scanners  # noqa: F401  # to be found is all that it is for
 
-__all__ = ["organism", "reward_hint"]
+__all__ = ["organism", "prefixes", "reward_hint"]

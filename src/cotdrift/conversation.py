@@ -189,7 +189,8 @@ def conversation(messages: Iterable[Message], *, kinds: Iterable[ReasoningKind] 
 def read_messages(said: list[Any], *, given: int = 0) -> Conversation:
     """A conversation in the shape of OpenAI's chat, or one of those that came from it.
 
-    Context are its first `given` messages, and those up to the last of an assistant's that Inspect's `source` calls an input. Raises ValueError, with a sentence, where it is none.
+    Context are its first `given` messages, and those up to the last of an assistant's that Inspect's `source` calls an input.
+    Raises ValueError, with a sentence, where it is none.
     """
     given = max([given, *(place + 1 for place, one in enumerate(said) if _is_given(one))])
     messages: list[Message] = []

@@ -7,7 +7,7 @@ import hashlib
 import inspect
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
@@ -63,6 +63,8 @@ class Experiment(Struct, frozen=True, kw_only=True):
     """What the task's arguments come to, in sentences; takes the same ones."""
     look_over: Callable[[Study], list[str]]
     """What is left for a person to do once the traces are in the study, in sentences."""
+    check: Callable[..., Awaitable[None]] | None = None
+    """Asks a model whether it can be put to this at all: takes it and the task's arguments, and complains where it cannot."""
 
     def arguments(self, told: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments that differ from the task's defaults; a complaint of those that it does not take."""
@@ -146,6 +148,8 @@ def run(
         _check_logs(experiment, log_dir, asked_for, config)
         for name in names:  # no two at once: two local checkpoints may be more than the memory holds
             try:
+                if experiment.check:
+                    _checked(experiment.check, name, model_args or {}, asked_for)
                 log = _evaluated(task, name, model_args or {}, log_dir=str(log_dir), limit=limit, epochs=samples, **config)
             except InputError as fault:
                 ran.append(Ran(model=name, log=None, samples=0, failed=(str(fault),)))
@@ -162,15 +166,10 @@ def run(
 def _evaluated(task: Task, name: str, model_args: Mapping[str, Any], **config: Any) -> EvalLog:
     from inspect_ai import eval_set
     from inspect_ai._util.error import PrerequisiteError
-    from inspect_ai.model import CachePolicy, get_model
+    from inspect_ai.model import CachePolicy
 
     with redirect_stdout(StringIO()):  # Inspect talks where results are printed
-        try:
-            model = get_model(name, memoize=False, **model_args)
-        except CotdriftError:
-            raise
-        except Exception as fault:  # each provider has faults of its own: no key, no such file, no library, no memory
-            raise InputError(f"--model {name}: {_plain(fault)}") from fault
+        model = _model(name, model_args)
         try:
             _, logs = eval_set(
                 task,
@@ -191,6 +190,33 @@ def _evaluated(task: Task, name: str, model_args: Mapping[str, Any], **config: A
             with suppress(Exception):  # some clients cannot be closed from here; they end with the process
                 asyncio.run(_close(model))
     return logs[0]
+
+
+def _model(name: str, model_args: Mapping[str, Any]) -> Model:
+    from inspect_ai.model import get_model
+
+    try:
+        return get_model(name, memoize=False, **model_args)
+    except CotdriftError:
+        raise
+    except Exception as fault:  # each provider has faults of its own: no key, no such file, no library, no memory
+        raise InputError(f"--model {name}: {_plain(fault)}") from fault
+
+
+def _checked(check: Callable[..., Awaitable[None]], name: str, model_args: Mapping[str, Any], told: Mapping[str, Any]) -> None:
+    """Asked of a client of its own: one that was used in one event loop is of no use in the next."""
+
+    async def ask() -> None:
+        async with _model(name, model_args) as model:
+            await check(model, **told)
+
+    try:
+        with redirect_stdout(StringIO()):
+            asyncio.run(ask())
+    except CotdriftError:
+        raise
+    except Exception as fault:  # no server, no such model, no key
+        raise InputError(f"--model {name}: {_plain(fault)}") from fault
 
 
 async def _close(model: Model) -> None:
