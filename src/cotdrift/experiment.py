@@ -145,7 +145,7 @@ def run(
     many = min(len(task.dataset), limit or len(task.dataset)) * samples * len(names)
     ran = []
     with _alone(log_dir), _cache(log_dir) as cache, _progress(experiment.name, many):
-        _check_logs(experiment, log_dir, asked_for, config)
+        _check_logs(experiment, task, log_dir, asked_for, config)
         for name in names:  # no two at once: two local checkpoints may be more than the memory holds
             try:
                 if experiment.check:
@@ -283,7 +283,7 @@ def _remove_superseded(log_dir: Path, log: EvalLog) -> None:
             _path(found.name).unlink()
 
 
-def _check_logs(experiment: Experiment, log_dir: Path, told: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+def _check_logs(experiment: Experiment, task: Task, log_dir: Path, told: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     """A folder holds one design, sampled one way: where two share a prompt, one answer would stand twice."""
     from inspect_ai.log import list_eval_logs, read_eval_log
 
@@ -295,6 +295,8 @@ def _check_logs(experiment: Experiment, log_dir: Path, told: Mapping[str, Any], 
             raise InputError(
                 f"{log_dir}: {experiment.name} was run here with other arguments ({before}). Give the same, or another study by --into."
             )
+        if header.eval.task_version != task.version:
+            raise InputError(f"{log_dir}: {experiment.name} was run here with other prompts. Give another study by --into.")
 
 
 def _arguments(told: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:

@@ -12,9 +12,11 @@ from typing import get_args
 
 import polars as pl
 
+from cotdrift.continuations import OWN, PATTERN, SHARED, Continued, continued
 from cotdrift.errors import NotEnough
 from cotdrift.findings import Exclusion, Findings, Passages, Sampled
 from cotdrift.gaming import ENVIRONMENTS, Gaming, gaming_of
+from cotdrift.scores import scores_of
 from cotdrift.sentences import clear_changes
 from cotdrift.study import Against, Study
 from cotdrift.trend import Trend
@@ -39,8 +41,9 @@ def find(study: Study, *, watch: Path | None = None, seed: int = 0) -> Findings:
     shown = {run: _worth_showing(run, terms) for run in runs}
     passages = [_passages(study, term, run) for run, terms_of_run in shown.items() for term in terms_of_run]
     gaming = _gaming(study, values, seed)
+    went_on = _continued(study, values, seed)
     ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
-    ids |= {example.transcript_id for example in (gaming.examples if gaming else ())}
+    ids |= {example.transcript_id for found in (gaming, *went_on) if found for example in found.examples}
     rejected = sum(source.rejected for source in study.corpus.sources)
     return Findings(
         title=study.folder.resolve().name,
@@ -55,10 +58,15 @@ def find(study: Study, *, watch: Path | None = None, seed: int = 0) -> Findings:
         traces=list(study.corpus.traces(*ids)) if ids else [],
         serving=study.check(trends, seed=seed),
         gaming=gaming,
+        continued=went_on,
         exclusions=_exclusions(study, trends, rejected),
         rejected=rejected,
         warnings=_warnings(study, trends),
-        methods=[*_paragraphs("methods.txt"), *(_paragraphs("methods_gaming.txt") if gaming else ())],
+        methods=[
+            *_paragraphs("methods.txt"),
+            *(_paragraphs("methods_gaming.txt") if gaming else ()),
+            *(_paragraphs("methods_prefixes.txt") if went_on else ()),
+        ],
         versions=_versions(),
     )
 
@@ -99,6 +107,26 @@ def _gaming(study: Study, values: dict[str, Values], seed: int) -> Gaming | None
     columns = pl.col("transcript_id", "run", "step", "environment", "prompt_id"), pl.col("^(condition|outcome)_.*$")
     words = values["reasoning_words"].frame.select("transcript_id", words="value")
     return gaming_of(ours.select(*columns).collect().join(words, on="transcript_id", how="left"), seed=seed)
+
+
+def _continued(study: Study, values: dict[str, Values], seed: int) -> list[Continued]:
+    """What the traces of prefixes say of each behaviour that was looked for in them: the pattern's, and every grader's."""
+    ours = pl.col("environment").is_in([SHARED, OWN])
+    told = study.corpus.scan().filter(ours).select("transcript_id", "environment", "prompt_id", pl.col("^condition_margin$")).collect()
+    if "condition_margin" not in told.columns:
+        return []
+    one_each = told.filter(pl.col("environment") == SHARED).unique(["prompt_id", "condition_margin"], maintain_order=True)["transcript_id"]
+    ends: dict[str, str] = {}
+    for trace in study.corpus.traces(*one_each):
+        ends[trace.prompt_id] = max(ends.get(trace.prompt_id, ""), " ".join(trace.begun.split()), key=len)
+    looked_for = [values[PATTERN]] if PATTERN in values else []
+    looked_for += [study.values(score) for grader in study.graders().values() for score in scores_of(grader)]
+    margins = told.select("transcript_id", "condition_margin")
+    found = [
+        continued(of.frame.filter(ours).join(margins, on="transcript_id", how="left"), of.measure, of.unit, ends=ends, seed=seed)
+        for of in looked_for
+    ]
+    return [one for one in found if one is not None]
 
 
 def _by_environment(trends: Sequence[Trend], values: dict[str, Values], seed: int) -> dict[str, Sequence[Trend]]:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
+from cotdrift.continuation_sentences import what_continues
 from cotdrift.sentences import Change, what_changed, what_games
 
 if TYPE_CHECKING:
+    from cotdrift.continuations import Continued
     from cotdrift.gaming import Gaming
     from cotdrift.serving import Serving
     from cotdrift.study import Passage
@@ -84,6 +86,8 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """What was checked of the server the traces come from; None when nothing was."""
     gaming: Gaming | None = None
     """What the experiment reward_hint says; None when the study holds none of its traces."""
+    continued: Sequence[Continued] = ()
+    """What the experiment prefixes says, an entry a behaviour; empty when the study holds none of its traces."""
     exclusions: Sequence[Exclusion] = ()
     rejected: int = 0
     """Records that could not be read as traces."""
@@ -102,9 +106,14 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
         """What moves the gaming of each run; empty where that was not tried."""
         return what_games(self.gaming) if self.gaming else ()
 
+    @cached_property
+    def went_on(self) -> tuple[Change, ...]:
+        """What the checkpoints make of prefixes; empty where that was not tried."""
+        return what_continues(self.continued)
+
     @property
     def sentences(self) -> tuple[str, ...]:
         """What changed, in sentences with numbers; each names its run where there are several."""
-        every = (*self.changes, *self.gamed)
+        every = (*self.changes, *self.gamed, *self.went_on)
         several = len({change.run for change in every}) > 1
         return tuple(f"{change.run}: {change.sentence}" if several and change.run else change.sentence for change in every)

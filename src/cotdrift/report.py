@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from msgspec import Struct
 
+from cotdrift.figures import continuations as went_on
 from cotdrift.figures import gaming as gamed
 from cotdrift.figures.environments import by_environment, environment_rows
 from cotdrift.figures.look import RUNS
@@ -27,6 +28,7 @@ from cotdrift.findings import Findings
 from cotdrift.format import Reading
 from cotdrift.ingest import Ingested
 from cotdrift.page import gaming as gaming_shown
+from cotdrift.page import prefixes as prefixes_shown
 from cotdrift.page import shown
 from cotdrift.page.carried import LONGEST_LINE, chosen_terms, columns, script_json, visible, whole_traces
 from cotdrift.sentences import REFERENCES, clear_changes, named, of_serving
@@ -39,12 +41,15 @@ if TYPE_CHECKING:
 
 SCRIPTS = ("data", "figures", "terms", "passages", "start")
 MOST_ENVIRONMENT_PANELS = 6
-GAMING = {
+DRAWN = {
     "gaming": gamed.over_steps,
     "gaming_ladder": gamed.ladder,
     "gaming_audit": gamed.audit,
     "gaming_factors": gamed.forest,
     "gaming_length": gamed.length,
+    "prefix_steps": went_on.over_steps,
+    "prefix_margins": went_on.by_margin,
+    "prefix_each": went_on.by_prefix,
 }
 SAID = re.compile(r"([−+×]?\d[\d,.]*%?(?: times as often| times| percentage points| points| less often)?)( \[[−+∞\d,. ]{1,60}\])")
 
@@ -142,6 +147,7 @@ def page(findings: Findings) -> str:
         carried_traces=traces,
         server=of_serving(findings.serving) if findings.serving else (),
         gaming=gaming_shown.section(findings, rows),
+        prefixes=prefixes_shown.section(findings, rows),
         longest=LONGEST_LINE,
     )
     return text
@@ -159,7 +165,14 @@ def _rows(findings: Findings) -> dict[str, list[dict[str, Any]]]:
         "terms": chosen_terms(findings.terms)[0],
         "environments": environment_rows([trend for trend in surface if trend.measure in foremost], findings.environments),
         **(_gaming_rows(findings.gaming) if findings.gaming else {}),
+        **(_prefix_rows(findings) if findings.continued else {}),
     }
+
+
+def _prefix_rows(findings: Findings) -> dict[str, list[dict[str, Any]]]:
+    found = findings.continued
+    rows = {"prefix_steps": went_on.step_rows, "prefix_margins": went_on.margin_rows, "prefix_each": went_on.prefix_rows}
+    return {name: made(found) for name, made in rows.items()}
 
 
 def _gaming_rows(gaming: Gaming) -> dict[str, list[dict[str, Any]]]:
@@ -188,7 +201,7 @@ def _figures(findings: Findings, rows: dict[str, list[dict[str, Any]]]) -> dict[
         foremost = [row for row in rows["terms"] if (row["against"], row["run"], row["step"]) == (first["against"], first["run"], last)]
         drawn["volcano"] = volcano(foremost)
     runs = shown.runs(findings)
-    for name, draw in GAMING.items():
+    for name, draw in DRAWN.items():
         if rows.get(name):
             drawn[name] = draw(rows[name], runs)
     if rows.get("gaming_probes"):

@@ -27,6 +27,8 @@ from cotdrift.trace import Message, Rejected, Trace
 Border = Literal["word", "sentence"]
 Part = Literal["reasoning", "answer"]
 
+ENVIRONMENTS = {"shared": "prefixes", "own": "prefixes_own"}
+"""The arms: prefixes that are the same for every checkpoint, and a checkpoint's own reasoning on the same prompts, cut as far in."""
 MOST, SAMPLES = 40, 4
 FOUND = {"begins": "the character at which the behaviour begins", "quote": "the words with which it begins"}
 """The columns of a table of examples that say where the behaviour is."""

@@ -23,15 +23,13 @@ from cotdrift.conversation import CUT_OFF
 from cotdrift.errors import InputError
 from cotdrift.experiment import Asked, Experiment
 from cotdrift.experiments.going_on import TRIED, Begun, Way, cut_to, given, prove, said, way_of
-from cotdrift.experiments.prefix_design import MOST, SAMPLES, Chosen, Prefix, Prefixes, levels, make_prefixes, margins_of
+from cotdrift.experiments.prefix_design import ENVIRONMENTS, MOST, SAMPLES, Chosen, Prefix, Prefixes, levels, make_prefixes, margins_of
 
 if TYPE_CHECKING:
     from inspect_ai.model import Model
 
     from cotdrift.study import Study
 
-ENVIRONMENTS = {"shared": "prefixes", "own": "prefixes_own"}
-"""The arms: prefixes that are the same for every checkpoint, and a checkpoint's own reasoning on the same prompts, cut as far in."""
 PREFIX = "prefix"
 """Under this name a sample's metadata hold what it goes on from."""
 
