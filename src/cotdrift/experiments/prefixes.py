@@ -205,16 +205,15 @@ def plan(*, samples: int = SAMPLES, own: bool = True, template: str | None = Non
 def look_over(study: Study) -> list[str]:
     """How the continuations were sent, and what they can be asked."""
     ours = study.corpus.scan().filter(pl.col("environment").is_in(list(ENVIRONMENTS.values())))
-    sent: dict[str, str] = {}
-    for model, extra in ours.select("model", "extra").unique("model", maintain_order=True).sort("model").collect().iter_rows():
+    sent: dict[tuple[str, str], set[str]] = {}
+    for model, extra in ours.select("model", "extra").unique("model", maintain_order=True).collect().iter_rows():
         told = msgspec.json.decode(extra).get("metadata", {}).get(PREFIX, {})
         if "sent_as" in told:
-            sent[model] = f"{model} was sent {told['sent_as']}; what was sent of the first ended in {_end(told['sent_ends'])}."
-    return [*sent.values(), "Only what is new is in the study as reasoning and answer: graders and measures may be asked of it as it is."]
-
-
-def _end(text: str) -> str:
-    return repr(text[-60:])
+            sent.setdefault((told["sent_as"], told["sent_ends"][-60:]), set()).add(model)
+    return [
+        *(f"{', '.join(sorted(models))}: sent as {how}; one of these ended in {end!r}." for (how, end), models in sorted(sent.items())),
+        "Only what is new is in the study as reasoning and answer: graders and measures may be asked of it as it is.",
+    ]
 
 
 PREFIXES = Experiment(

@@ -120,13 +120,9 @@ def by_margin(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.Fac
         scale=alt.Scale(domain=margins, range=[1 - 0.65 * at / max(len(margins) - 1, 1) for at in range(len(margins))]),
     )
     about = [alt.Tooltip(f"{name}:Q") for name in ("words_before", "step", "rate", "low", "high", "answers", "prompts")]
-    last = alt.Chart().transform_window(rank="rank()", sort=[alt.SortField("step", order="descending")], groupby=["panel", "words_before"])
     layers = [
         alt.Chart().mark_line(strokeWidth=1.8, strokeJoin="round").encode(step, up, colour, faint, detail="words_before:N"),
         alt.Chart().mark_circle(size=28, stroke=PAPER, strokeWidth=1).encode(step, up, colour, faint, tooltip=about),
-        last.transform_filter("datum.rank === 1")
-        .mark_text(align="right", dx=-6, dy=-8, fontSize=10, color=INK)
-        .encode(step, up, text="words_before:N"),
     ]
     return _in_panels(layers, rows, height=150)
 
