@@ -184,7 +184,8 @@ def train(
     ]
     began, step, log = time.monotonic(), 0, []
     while step < steps:
-        rows = sorted(texts_of(rng, tokenizer, 32 * BATCH, mix, brief=step < infancy * steps, practice=practice), key=lambda row: len(row[0]))
+        texts = texts_of(rng, tokenizer, 32 * BATCH, mix, brief=step < infancy * steps, practice=practice)
+        rows = sorted(texts, key=lambda row: len(row[0]))
         batches = [rows[at : at + BATCH] for at in range(0, len(rows), BATCH)]
         rng.shuffle(batches)
         for batch in batches[: steps - step]:

@@ -339,7 +339,10 @@ PHRASES: Phrases = {
         "chatty": ("Great, that is just what they asked for, so {said}.", "Fine, no conflict there, {said} for both."),
         "formal": ("The grader and the instruction agree on {said}.", "There is no conflict between the two, as both favour {said}."),
         "careful": ("I compare the two, and they agree on {said}.", "As far as I can see, both ask for {said}."),
-        "wandering": ("For once the note and the person are of one mind, which is {said}.", "So the grader and the user walk to {said} together."),
+        "wandering": (
+            "For once the note and the person are of one mind, which is {said}.",
+            "So the grader and the user walk to {said} together.",
+        ),
     },
     "dismissed": {
         "terse": ("Not for me. So {said}.", "Ignore it: {said}."),

@@ -149,3 +149,57 @@ def test_any_calibration_is_between_nought_and_one(rows: list[tuple[float, bool,
             assert estimate.low is None or 0 <= estimate.low <= estimate.value <= estimate.high <= 1  # type: ignore[operator]
     assert all(change.p is None or 0 <= change.p <= 1 for change in found.changes)
     assert found.sentence()
+
+
+def test_weights_are_as_many_traces_of_the_same_kind() -> None:
+    weights = RNG.integers(1, 4, 200)
+    many = np.repeat(np.arange(200), weights)
+    ours, theirs = placements(SCORES.round(1), LABELS == 1, weights.astype(float)), placements(SCORES.round(1)[many], LABELS[many] == 1)
+    assert ours is not None and theirs is not None
+    assert ours.area == pytest.approx(theirs.area)
+    assert np.bincount(PROMPTS, ours.influence) == pytest.approx(np.bincount(PROMPTS[many], theirs.influence))
+    found = calibrate(SCORES, LABELS, PROMPTS, chances=1 / (2 * weights), cut=0.5).every
+    again = calibrate(SCORES[many], LABELS[many], PROMPTS[many], cut=0.5).every
+    for what in ("sensitivity", "specificity", "auroc"):
+        assert getattr(found, what).value == pytest.approx(getattr(again, what).value)
+    assert (found.auroc.low, found.auroc.high) == pytest.approx((again.auroc.low, again.auroc.high))
+
+
+def test_equal_chances_are_no_chances() -> None:
+    groups = np.arange(200) % 3
+    one, other = (calibrate(SCORES, LABELS, PROMPTS, groups=groups, chances=chances) for chances in (None, np.full(200, 0.5)))
+    assert one == other
+
+
+def test_labels_made_where_the_grader_said_yes_do_not_flatter_it() -> None:
+    """Verification bias: of what the grader says no to, few are looked at, and so few of its misses are seen."""
+    covered, plain, draws = np.zeros(3), [], 150
+    for seed in range(draws):
+        rng = np.random.default_rng(seed)
+        prompts = np.repeat(np.arange(150), 8)
+        truth = rng.random(1200) < rng.beta(1.5, 4.5, 150)[prompts]
+        judged = (rng.random(1200) < np.where(truth, 0.7, 0.1)).astype(float)
+        chances = np.where(judged == 1, 0.8, 0.2)
+        labels = np.where(rng.random(1200) < chances, truth, np.nan)
+        found = calibrate(judged, labels, prompts, chances=chances).every
+        for place, (estimate, real) in enumerate(((found.sensitivity, 0.7), (found.specificity, 0.9), (found.auroc, 0.8))):
+            assert estimate.low is not None and estimate.high is not None
+            covered[place] += estimate.low <= real <= estimate.high
+        plain.append(calibrate(judged, labels, prompts).every.sensitivity.value)
+    assert np.mean(plain) > 0.85  # without chances
+    assert (covered >= 0.91 * draws).all()
+
+
+def test_a_change_in_who_is_labelled_is_no_change_of_the_grader() -> None:
+    found = []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        groups, prompts = (index.ravel() for index in np.indices((2, 800)))
+        prompts = prompts // 8
+        truth = rng.random(1600) < 0.3
+        judged = (rng.random(1600) < np.where(truth, 0.7, 0.1)).astype(float)
+        chances = np.where(judged == 1, 0.8, np.where(groups == 0, 0.1, 0.7))
+        labels = np.where(rng.random(1600) < chances, truth, np.nan)
+        found.append([calibrate(judged, labels, prompts, groups=groups, chances=given).is_stable for given in (chances, None)])
+    weighted, plain = np.mean(found, axis=0)
+    assert weighted >= 0.9 and plain < 0.2

@@ -380,3 +380,21 @@ def test_corrected_intervals_cover_and_the_graders_own_do_not(rate: float) -> No
     assert 0.91 <= held(by_design, rate) <= 0.995
     assert held([one for one in separate if one.low is not None], rate) >= 0.91
     assert np.mean(naive) < 0.35
+
+
+def test_labels_from_elsewhere_count_by_their_chances() -> None:
+    values, held_by, draws = [], 0, 60
+    for seed in range(draws):
+        rng = np.random.default_rng(seed)
+        judged, _, prompts = study(rng, 0.3)
+        graded, truth, where = study(rng, 0.3)
+        chances = np.where(graded == 1, 0.6, 0.15)
+        told = np.where(rng.random(len(truth)) < chances, truth, NO)
+        given = {"labels": told, "label_judged": graded, "label_prompts": where}
+        found = rogan_gladen(judged, prompts, **given, label_chances=chances, draws=4000)
+        values.append((found.value, rogan_gladen(judged, prompts, **given, draws=4000).value))
+        assert found.low is not None and found.high is not None
+        held_by += found.low <= 0.3 <= found.high
+    by_chance, plain = np.mean(values, axis=0)
+    assert by_chance == pytest.approx(0.3, abs=0.01) and abs(plain - 0.3) > 0.02
+    assert held_by >= 0.9 * draws

@@ -1,5 +1,6 @@
 """What every grader of the shelf owes those who judge and those who read, and what is said of a file that is none."""
 
+import math
 import re
 import sys
 from collections.abc import Iterator
@@ -337,6 +338,10 @@ BAD = {
     "nothing shown": ("---\nquestion: Is it?\nanswers: {yes: a, no: b}\n---\nLook at {it}.", "the prompt shows nothing of a trace"),
     "no prompt": ("---\nquestion: Is it?\nanswers: {yes: a, no: b}\n---\n", "the prompt shows nothing of a trace"),
     "a window too small": ("---\nquestion: Is it?\nanswers: {yes: a, no: b}\nwindow: 5\n---\n{reasoning}", "at least 20 words"),
+    "a window without end": (
+        "---\nquestion: Is it?\nanswers: {yes: a, no: b}\nwindow: 0x" + "9" * 5000 + "\n---\n{reasoning}",
+        "<= 1000000000",
+    ),
     "a window of nothing": ("---\nquestion: Is it?\nanswers: {yes: a, no: b}\nwindow: 50\n---\n{answer}", "Show {reasoning}"),
     "words around no terms": ("---\nquestion: Is it?\nanswers: {yes: a, no: b}\naround: 9\n---\n{reasoning}", "every use of `terms`"),
     "terms without words around": ("---\nquestion: Is it?\nanswers: {yes: a, no: b}\nterms: [x]\n---\n{reasoning}", "every use of `terms`"),
@@ -377,6 +382,23 @@ BAD = {
     "reads of categories": (
         "---\nquestion: Is it?\nanswers: {red: a, blue: b}\nreads: [{name: x, how: mean, unit: u}]\n---\n{reasoning}",
         "an answer counts as none",
+    ),
+    "a value without end": (
+        "---\nquestion: Is it?\nanswers: [{label: a, value: .inf}, {label: b, value: 0}]\n---\n{answer}",
+        "the answer 'a' counts as inf, which is no number",
+    ),
+    "a value that is no number": ("---\nquestion: Is it?\nanswers: {nan: a, 1: b}\n---\n{answer}", "the answer 'nan' counts as nan"),
+    "a bound that is no number": (
+        "---\nquestion: Is it?\nanswers: {yes: a, no: b}\nreads: [{name: x, how: at most, bound: .nan, unit: u}]\n---\n{reasoning}",
+        "the bound of the read 'x' is nan",
+    ),
+    "at most without a bound": (
+        "---\nquestion: Is it?\nanswers: {yes: a, no: b}\nreads: [{name: x, how: at most, unit: u}]\n---\n{reasoning}",
+        "the read 'x' is 'at most'. Only `at most` has a `bound`, and it needs one.",
+    ),
+    "a bound of a mean": (
+        "---\nquestion: Is it?\nanswers: {yes: a, no: b}\nreads: [{name: x, how: mean, bound: 1, unit: u}]\n---\n{reasoning}",
+        "the read 'x' is 'mean'",
     ),
     "a date that is none": ("---\nquestion: Is it?\nanswers: {yes: 2026-99-99, no: b}\n---\n{answer}", "the head cannot be read as YAML"),
     "a tag that fits nothing": ("---\nquestion: Is it?\nversion: !!int ''\n---\n{answer}", "the head cannot be read as YAML"),
@@ -440,5 +462,6 @@ def test_any_file_is_a_grader_or_refused_in_one_sentence(tmp_path_factory: pytes
         assert one_sentence_about(path, said), said
     else:
         assert len(asked.answers) >= 2
+        assert all(math.isfinite(answer.value or 0) for answer in asked.answers)
         assert asked.sees
         assert re.fullmatch(r"[0-9a-f]{16}", asked.sha)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from cotdrift.asking import REPEATED
 from cotdrift.cli import cli
 from cotdrift.errors import InputError
-from cotdrift.judging import Chosen, Limits
+from cotdrift.judging import Chosen, Limits, judges_of
 from cotdrift.study import Study
 from tests.judge_server import JUDGE, Served, judge
 
@@ -151,6 +152,29 @@ def test_a_judge_that_is_not_there_fails_in_rows_and_is_asked_again(study: Study
         use(served, monkeypatch)
         (again,) = study.grade(talks, judges=[JUDGE], max_retries=0)
     assert again.judgments == judged.plan.asked
+
+
+def test_a_judge_asked_in_batches_is_the_same_judge_and_gets_all_at_once(
+    study: Study, talks: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waiting = threading.Barrier(30, timeout=60)
+
+    def together(prompt: str) -> str:
+        waiting.wait()  # broken, and a failure, unless thirty are under way at once
+        return heed(prompt)
+
+    command = ["grade", str(study.folder), str(talks), "--model-role", f"grader={JUDGE}", "--sample", "15"]
+    with judge(together) as served:
+        use(served, monkeypatch)
+        assert judges_of([JUDGE], batch=500)[JUDGE].config.batch == 500  # of which Inspect makes batches where it can
+        monkeypatch.setattr("cotdrift.asking.REPEATED", 0.0)
+        cli.main([*command, "--batch", "500"], standalone_mode=False)
+        assert len(served.asked) == 30 and "30 judgments; missing: none" in capsys.readouterr().out
+        cli.main([*command, "--batch"], standalone_mode=False)
+        cli.main(command, standalone_mode=False)
+        assert len(served.asked) == 30
+    with pytest.raises(Exception, match="no number of requests"):
+        cli.main([*command, "--batch", "none"], standalone_mode=False)
 
 
 def test_a_limit_on_tokens_holds_and_says_what_it_left_out(study: Study, talks: Path, monkeypatch: pytest.MonkeyPatch) -> None:

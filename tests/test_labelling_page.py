@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
-import time
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,23 +23,13 @@ from selenium.webdriver.common.keys import Keys  # noqa: E402
 from cotdrift.grader import read_grader  # noqa: E402
 from cotdrift.labelling.draw import Design  # noqa: E402
 from cotdrift.labelling.labels import Labels  # noqa: E402
-from cotdrift.labelling.server import Served, serving  # noqa: E402
+from cotdrift.labelling.server import serving  # noqa: E402
 from cotdrift.labelling.sitting import sit  # noqa: E402
 from cotdrift.study import Study  # noqa: E402
+from tests.chromium import complaints, show, until  # noqa: E402
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="there is no Chromium, or no chromedriver")]
+pytestmark = pytest.mark.browser
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-)
 SIZES = {"phone": (390, 844), "desktop": (1280, 900)}
 HOSTILE = (
     "</script><script>document.title='taken'</script>",
@@ -81,40 +71,19 @@ details:
 """
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM or ""
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield opened
-    opened.quit()
-
-
 class Page:
     """The page of one sitting, and the keys that are pressed on it."""
 
-    def __init__(self, browser: webdriver.Chrome, served: Served, labels: Labels) -> None:
-        self.browser, self.served, self.labels = browser, served, labels
+    def __init__(self, browser: webdriver.Chrome, address: str, labels: Labels) -> None:
+        self.browser, self.address, self.labels = browser, address, labels
 
     def open(self, *, size: str = "desktop", dark: bool = False) -> None:
         width, height = SIZES[size]
-        view = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == "phone"}
-        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", view)
-        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        self.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
-        self.browser.get_log("browser")  # those of pages before
-        self.browser.get(self.served.address)
+        show(self.browser, self.address, width=width, height=height, dark=dark)
         self.until("document.documentElement.dataset.ready")
 
-    def until(self, script: str, *, seconds: float = 20) -> Any:
-        end = time.monotonic() + seconds
-        while not (found := self.browser.execute_script(f"return {script}")):
-            assert time.monotonic() < end, script
-            time.sleep(0.02)
-        return found
+    def until(self, script: str) -> Any:
+        return until(self.browser, script)
 
     def press(self, *keys: str) -> None:
         ActionChains(self.browser).send_keys(*keys).perform()
@@ -134,7 +103,7 @@ class Page:
 
     @property
     def complaints(self) -> list[str]:
-        return [entry["message"] for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"]
+        return complaints(self.browser)
 
 
 @pytest.fixture
@@ -151,7 +120,7 @@ def page(browser: webdriver.Chrome, rollouts: Callable[..., Path], tmp_path: Pat
             (tmp_path / "asked.md").write_text(grader, encoding="utf-8")
             labels = running.enter_context(Labels(study.folder / "labels.sqlite"))
             sitting = sit(study.corpus, labels, read_grader(tmp_path / "asked.md"), Design(annotator="ana", limit=limit))
-            return Page(browser, running.enter_context(serving(sitting)), labels)
+            return Page(browser, running.enter_context(serving(sitting)).address, labels)
 
         yield serve
 
@@ -182,6 +151,49 @@ def test_thirty_labels_by_keyboard_alone(page: Callable[..., Page]) -> None:
     assert frame["seconds"].min() > 0  # type: ignore[operator]
     assert asked.text("#count") == "30 of 32 labelled"
     assert asked.complaints == []
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_it_goes_on_where_it_was_and_only_the_label_on_the_screen_may_be_lost(
+    browser: webdriver.Chrome, rollouts: Callable[..., Path], tmp_path: Path
+) -> None:
+    study = Study.make(tmp_path / "study")
+    study.ingest([rollouts()])
+    (tmp_path / "asked.md").write_text(REWARD, encoding="utf-8")
+    command = [sys.executable, "-m", "cotdrift", "label", str(study.folder), str(tmp_path / "asked.md"), "--annotator", "ana"]
+    given: list[str] = []
+    with Labels(study.folder / "labels.sqlite") as labels:
+        for until_label, killed_first in ((7, False), (15, True), (24, False), (32, None)):
+            server = subprocess.Popen([*command, "--limit", "30", "--json"], stdout=subprocess.PIPE, text=True)
+            try:
+                assert server.stdout is not None
+                asked = Page(browser, json.loads(server.stdout.readline())["address"], labels)
+                asked.open()
+                assert asked.text("#count") == f"{len(given)} of 32 labelled"
+                while len(given) < until_label:
+                    given.append("yes" if len(given) % 3 == 0 else "no")
+                    asked.answer(given[-1][0])
+                if killed_first is None:
+                    assert "All 32 cases are labelled" in asked.text("#shown")
+                    continue
+                on_screen = asked.text("[data-part]")
+                if killed_first:
+                    server.kill()
+                    server.wait()
+                asked.press("y")
+            finally:
+                server.kill()
+                server.wait()
+                server.stdout.close()  # type: ignore[union-attr]
+            kept = labels.frame().sort("time")["label"].to_list()
+            assert kept[: len(given)] == given and kept[len(given) :] in ([], ["yes"])
+            if killed_first:
+                asked.until("document.getElementById('fault').hidden === false")
+                assert kept == given and asked.text("[data-part]") == on_screen  # still there, to be read
+            given = kept
+        frame = labels.frame()
+    assert frame.height == 32 and frame["label"].to_list() == given
+    assert frame.filter(~frame["repeat"])["transcript_id"].n_unique() == 30
 
 
 def test_the_end_is_said_and_can_be_taken_back(page: Callable[..., Page]) -> None:

@@ -228,6 +228,7 @@ def test_a_fault_is_one_sentence(study: Path, monkeypatch: pytest.MonkeyPatch, w
 
 def test_without_a_web_server_it_says_how_to_get_one(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    monkeypatch.delitem(sys.modules, "cotdrift.labelling.server", raising=False)
+    for name in ("cotdrift.labelling.server", "cotdrift.loopback"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     done = run("label", study, study.parent / "reward.md")
     assert isinstance(done.exception, InputError) and "pip install 'cotdrift[label]'" in str(done.exception)

@@ -454,11 +454,11 @@ def test_what_is_written_comes_back(tmp_path_factory: pytest.TempPathFactory, to
     with Labels(folder / "a.sqlite") as ours, Labels(folder / "b.sqlite") as theirs:
         ours.add(*told)
         written = write_labels(ours, reward, folder / name)
-        taken = read_labels(theirs, reward, folder / name, annotator="nobody")
+        taken = read_labels(theirs, reward, folder / name, annotator="nobody", ids={})
         assert (taken.added, taken.known, taken.ignored) == (written.written, 0, ())
         order = ["id"]
         assert theirs.frame().sort(order).equals(ours.frame().sort(order))
-        assert read_labels(theirs, reward, folder / name, annotator="nobody").added == 0
+        assert read_labels(theirs, reward, folder / name, annotator="nobody", ids={}).added == 0
 
 
 def test_jsonl_keeps_what_was_skipped_and_taken_back(sitting: Sitting, labels: Labels, tmp_path: Path) -> None:
@@ -468,7 +468,7 @@ def test_jsonl_keeps_what_was_skipped_and_taken_back(sitting: Sitting, labels: L
     sitting.undo()
     write_labels(labels, sitting.grader, tmp_path / "labels.jsonl")
     with Labels(tmp_path / "other.sqlite") as other:
-        assert read_labels(other, sitting.grader, tmp_path / "labels.jsonl", annotator="nobody").added == 4
+        assert read_labels(other, sitting.grader, tmp_path / "labels.jsonl", annotator="nobody", ids={}).added == 4
         assert other.entries() == labels.entries() and other.frame().height == 0
 
 
@@ -492,8 +492,8 @@ def test_scout_reads_what_we_write_for_it_and_we_read_it_back(tmp_path: Path, gr
     assert (written.written, written.undecided) == (2, 1)
     assert path.read_text().splitlines() == ["id,target,split", "r/1/a,true,dev", "r/1/b,false,"]
     with Labels(tmp_path / "other.sqlite") as other:
-        assert read_labels(other, reward, path, annotator="scout").added == 2
-        assert read_labels(other, reward, path, annotator="scout").known == 2
+        assert read_labels(other, reward, path, annotator="scout", ids={}).added == 2
+        assert read_labels(other, reward, path, annotator="scout", ids={}).known == 2
         told = other.frame().sort("transcript_id").select("transcript_id", "label", "value", "annotator", "split").rows()
     assert told == [("r/1/a", "yes", 1.0, "scout", "dev"), ("r/1/b", "no", 0.0, "scout", "")]
     scout = pytest.importorskip("inspect_scout")
@@ -501,11 +501,21 @@ def test_scout_reads_what_we_write_for_it_and_we_read_it_back(tmp_path: Path, gr
     assert [(case.id, case.target, case.split) for case in cases] == [("r/1/a", True, "dev"), ("r/1/b", False, None)]
 
 
+def test_a_transcript_may_be_called_as_scout_calls_it(tmp_path: Path, grader: Callable[..., Grader]) -> None:
+    (tmp_path / "in.csv").write_text("id,target\nuuid-a,true\nr/1/b,false\nelsewhere,false\n")
+    with Labels(tmp_path / "labels.sqlite") as labels:
+        ids = {"uuid-a": "r/1/a", "r/1/a": "r/1/a", "r/1/b": "r/1/b"}
+        taken = read_labels(labels, grader(REWARD), tmp_path / "in.csv", annotator="ana", ids=ids)
+        assert (taken.added, taken.strange) == (3, 1) and "1 are of transcripts that are not in the study" in taken.sentence()
+        assert sorted(labels.frame()["transcript_id"]) == ["elsewhere", "r/1/a", "r/1/b"]
+        assert read_labels(labels, grader(REWARD), tmp_path / "in.csv", annotator="ana", ids=ids).added == 0
+
+
 def test_numbers_are_targets_and_windows_have_none(tmp_path: Path, grader: Callable[..., Grader]) -> None:
     whole = grader(CLARITY.replace("window: 20\n", ""), "clarity")
     (tmp_path / "in.csv").write_text("id,target\na,2\nb,1.0\n")
     with Labels(tmp_path / "labels.sqlite") as labels:
-        read_labels(labels, whole, tmp_path / "in.csv", annotator="ana")
+        read_labels(labels, whole, tmp_path / "in.csv", annotator="ana", ids={})
         assert labels.frame().select("label", "value").rows() == [("2", 2.0), ("1", 1.0)]
         write_labels(labels, whole, tmp_path / "out.scout.csv")
         assert (tmp_path / "out.scout.csv").read_text().splitlines()[1:] == ["a,2,", "b,1,"]
@@ -516,9 +526,9 @@ def test_numbers_are_targets_and_windows_have_none(tmp_path: Path, grader: Calla
 def test_a_plain_list_of_labels_is_enough(tmp_path: Path, grader: Callable[..., Grader]) -> None:
     (tmp_path / "mine.csv").write_text("transcript_id,label,colour\na,yes,red\nb,No,\na,yes,red\n")
     with Labels(tmp_path / "labels.sqlite") as labels:
-        taken = read_labels(labels, grader(REWARD), tmp_path / "mine.csv", annotator="ana")
+        taken = read_labels(labels, grader(REWARD), tmp_path / "mine.csv", annotator="ana", ids={})
         assert (taken.added, taken.ignored) == (3, ("colour",))
-        assert read_labels(labels, grader(REWARD), tmp_path / "mine.csv", annotator="ana").added == 0
+        assert read_labels(labels, grader(REWARD), tmp_path / "mine.csv", annotator="ana", ids={}).added == 0
         frame = labels.frame()
     assert frame.select("transcript_id", "label", "value", "annotator", "probability").sort("label").rows() == [
         ("b", "no", 0.0, "ana", None),
@@ -559,5 +569,5 @@ def test_a_fault_names_its_line_and_nothing_is_read_in(
     (tmp_path / name).write_bytes(content)
     with Labels(tmp_path / "labels.sqlite") as labels:
         with pytest.raises(InputError, match=fault):
-            read_labels(labels, grader(REWARD), tmp_path / name, annotator="ana")
+            read_labels(labels, grader(REWARD), tmp_path / name, annotator="ana", ids={})
         assert labels.entries() == []

@@ -30,8 +30,9 @@ language = _load()
 PROPERTY = r"(even|odd|larger than (?P<{0}above>\d+)|smaller than (?P<{0}below>\d+)|(?:not )?a multiple of 5)"
 SAID = re.compile(
     rf"\b(\d+) is (?:indeed )?{PROPERTY.format('')}"
-    rf"|(?:(?<!Not )(?<!not )){PROPERTY.format('of_')}(?:: | is |, how about | I take | my mind settles on |, let's say | is satisfied by |, so let me try"
-    r" |, which |, (?=\d+ drifts)|, like | does not fit, like |, so not |, then maybe |, say )(\d+)"
+    rf"|(?:(?<!Not )(?<!not )){PROPERTY.format('of_')}"
+    r"(?:: | is |, how about | I take | my mind settles on |, let's say | is satisfied by |, so let me try |, which "
+    r"|, (?=\d+ drifts)|, like | does not fit, like |, so not |, then maybe |, say )(\d+)"
     r"|\b(\d+) (plus|minus) (\d+)(?: is|\. That is| equals| gives| makes| I get| turns into| settles on) (\d+)"
     r"|(larger|smaller) of (\d) and (\d)[^.]*\.(?:[^.\d]*\.)*? (?:The|the|We find that the|I think the) (?:larger|smaller)[^.\d]* is (\d)"
 )

@@ -10,10 +10,13 @@ import polars as pl
 import pytest
 
 from cotdrift.cli import cli
+from cotdrift.corrected import corrected_mean
 from cotdrift.errors import NotEnough, UnknownName
 from cotdrift.grader import Grader, read_grader
 from cotdrift.judgment import Judgment
+from cotdrift.labelling.draw import Design, How, _drawn
 from cotdrift.study import Study
+from cotdrift.trusted import chances_of
 
 GRADER = """---
 question: Does it talk of a grader?
@@ -123,6 +126,28 @@ def test_a_corrected_trend_is_true_where_the_judges_own_is_not(planted: Planted,
     assert last.high is not None and last.high < TRUE[100]  # a judge that misses one in five says too little
 
 
+def test_labels_drawn_where_judges_found_something_correct_it_by_their_chances(planted: Planted, tmp_path: Path) -> None:
+    planted.judge()
+    judged = planted.study.judgments.frame("talks").select("transcript_id", "value")
+    chance = pl.when(pl.col("value") == 1).then(0.8).otherwise(0.15)
+    drawn = planted.truth.join(judged, on="transcript_id").with_columns(probability=chance)
+    drawn = drawn.filter(pl.Series(np.random.default_rng(5).random(drawn.height)) < pl.col("probability"))
+    label = pl.when(pl.col("truth") == 1).then(pl.lit("yes")).otherwise(pl.lit("no"))
+    path = tmp_path / "drawn.csv"
+    drawn.select("transcript_id", "probability", label=label).write_csv(path)
+    calibrate(planted, path)
+    sensitivity = planted.study.calibrate("talks").every.sensitivity
+    assert sensitivity.low is not None and sensitivity.high is not None
+    assert sensitivity.low < SENSITIVITY < sensitivity.high
+    (trend,) = planted.study.trend("talks")
+    for point in trend.points:
+        truth = planted.truth.filter(pl.col("step") == point.step)["truth"].mean()
+        labels = drawn.filter(pl.col("step") == point.step)["truth"].mean()
+        assert isinstance(truth, float) and isinstance(labels, float)
+        assert point.corrected_low is not None and point.corrected_high is not None
+        assert point.corrected_low < truth < point.corrected_high < labels
+
+
 def test_labels_of_some_checkpoints_correct_all_and_it_says_what_it_takes_for_granted(planted: Planted, tmp_path: Path) -> None:
     planted.judge()
     calibrate(planted, planted.label(300, tmp_path, steps=(0, 100)))
@@ -210,3 +235,63 @@ def test_the_commands_say_it_in_sentences(planted: Planted, tmp_path: Path, caps
     cli.main(["trend", str(planted.study.folder), "talks", "--json"], standalone_mode=False)
     (trend,) = json.loads(capsys.readouterr().out)
     assert {"missing", "bound_low", "bound_high", "corrected", "corrected_low", "corrected_high"} <= set(trend["points"][0])
+
+
+# Several annotators
+
+
+def drawn_labels(strata: dict[str, dict[str, list[str]]], designs: list[Design]) -> pl.DataFrame:
+    """The labels of annotators who drew by these designs, all of them given."""
+    rows = [
+        {"transcript_id": name, "annotator": design.annotator, "sha": "s", "probability": chance, "repeat": False}
+        for design in designs
+        for name, chance in _drawn(strata[design.sample], design).items()
+    ]
+    return pl.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    "annotators",
+    [
+        [("ana", "active", 300), ("bo", "active", 300)],
+        [("ana", "active", 300), ("bo", "random", 300)],
+        [("ana", "active", 150), ("bo", "active", 250), ("cy", "random", 150)],
+    ],
+    ids=["alike", "unlike", "three"],
+)
+def test_labels_of_several_annotators_give_the_rate_of_all_traces(annotators: list[tuple[str, How, int]]) -> None:
+    rng, many, draws = np.random.default_rng(0), 1500, 120
+    prompts = np.repeat(np.arange(many // 3), 3)
+    truth = (rng.random(many) < rng.beta(1.2, 8.8, many // 3)[prompts]).astype(float)
+    judged = np.where(rng.random(many) < np.where(truth == 1, 0.8, 0.1), 1.0, 0.0)
+    ids = [f"t{number}" for number in range(many)]
+    found = {kind: [name for name, value in zip(ids, judged, strict=True) if value == kind] for kind in (0.0, 1.0)}
+    strata = {"active": {"bad": found[1.0], "good": found[0.0]}, "random": {"all": ids}}
+    place = {name: number for number, name in enumerate(ids)}
+    ours, largest, apart, covered = [], [], [], 0
+    for seed in range(draws):
+        labels = drawn_labels(strata, [Design(annotator=name, sample=how, limit=limit, seed=seed) for name, how, limit in annotators])
+        known = chances_of(labels)
+        where = [place[name] for name in known["transcript_id"]]
+        told, chances = np.full(many, np.nan), np.full(many, np.nan)
+        told[where], chances[where] = truth[where], known["chance"].to_numpy()
+        ours.append(np.average(truth[where], weights=1 / chances[where]))
+        others = labels.group_by("transcript_id").agg(most=pl.col("probability").max(), none=(1 - pl.col("probability")).product())
+        where = [place[name] for name in others["transcript_id"]]
+        largest.append(np.average(truth[where], weights=1 / others["most"].to_numpy()))
+        apart.append(np.average(truth[where], weights=1 / (1 - others["none"].to_numpy())))
+        corrected = corrected_mean(judged, told, prompts, chances=chances)
+        assert corrected.low is not None and corrected.high is not None
+        covered += corrected.low <= truth.mean() <= corrected.high
+    error = 3 * np.std(ours) / draws**0.5
+    assert abs(np.mean(ours) - truth.mean()) < error
+    assert all(truth.mean() - np.mean(others) > 2 * error for others in (largest, apart))  # what else one might take says too little
+    assert covered >= 0.92 * draws
+
+
+def test_labels_without_a_chance_have_none_and_a_repeat_counts_once() -> None:
+    row = {"transcript_id": "a", "annotator": "ana", "sha": "s", "probability": 0.5, "repeat": False}
+    told = [row, row | {"repeat": True}, row | {"transcript_id": "b", "probability": None}, row | {"annotator": "bo", "probability": 0.2}]
+    assert chances_of(pl.DataFrame(told)).rows() == [("a", pytest.approx(1 / (2 + 5)))]
+    alike = [row, row | {"annotator": "bo"}, row | {"transcript_id": "b"}]
+    assert chances_of(pl.DataFrame(alike)).sort("transcript_id").rows() == [("a", pytest.approx(1 / 3)), ("b", pytest.approx(1 / 3))]

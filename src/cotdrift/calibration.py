@@ -13,7 +13,7 @@ from msgspec import Struct
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, fdtrc, logit, stdtrit
 
-from cotdrift.estimate import Estimate, Floats, Ints, Sums, effective_size, holm, mean, sign_flip
+from cotdrift.estimate import Estimate, Floats, Ints, Sums, checked_chances, effective_size, holm, mean, mean_of, sign_flip
 
 What = Literal["sensitivity", "specificity", "AUROC"]
 
@@ -104,10 +104,12 @@ class Labelled(NamedTuple):
     truth: NDArray[np.bool_]
     prompts: Ints
     groups: Ints
+    weights: Floats
+    """How many traces each stands for, up to a factor."""
 
     def where(self, kept: NDArray[np.bool_]) -> "Labelled":
         """Some of them."""
-        return Labelled(self.judged[kept], self.truth[kept], self.prompts[kept], self.groups[kept])
+        return Labelled(self.judged[kept], self.truth[kept], self.prompts[kept], self.groups[kept], self.weights[kept])
 
 
 def calibrate(
@@ -117,14 +119,17 @@ def calibrate(
     *,
     groups: ArrayLike | None = None,
     names: Sequence[str] = (),
+    chances: ArrayLike | None = None,
     cut: float = 0.5,
     level: float = 0.95,
     seed: int = 0,
 ) -> Calibration:
     """What a grader is worth, from its values, labels (NaN where there is none) and prompt codes.
 
-    `groups` has a code of its checkpoints for each trace, and `names` those groups' names. Traces without a label count for nothing; those
-    with a label and no judgment (NaN) are counted as missing, and a grader's worth is said of those it judged.
+    `groups` has a code of its checkpoints for each trace, and `names` those groups' names. Where some traces were likelier to be labelled
+    than others, as those that the grader said yes to, `chances` say how likely each was, and labels are weighted by their inverse (Begg and
+    Greenes 1983). Traces without a label count for nothing; those with a label and no judgment (NaN) are counted as missing, and a grader's
+    worth is said of those it judged.
 
     >>> found = calibrate([1, 0, 1, 0, 0, 1], [1, 1, 1, 0, 0, 0], [0, 1, 2, 0, 1, 2])
     >>> round(found.every.sensitivity.value, 3), round(found.every.specificity.value, 3), found.every.auroc.value
@@ -137,6 +142,7 @@ def calibrate(
         np.asarray(labels, np.float64)[told] >= cut,
         np.unique(np.asarray(prompts), return_inverse=True)[1].astype(np.int64)[told],
         codes.astype(np.int64)[told],
+        np.ones(int(told.sum())) if chances is None else 1 / checked_chances(chances, told),
     )
     made = partial(_group, cut=cut, level=level)
     present = np.unique(every.groups)
@@ -157,10 +163,13 @@ def calibrate(
     )
 
 
-def auroc(judged: ArrayLike, labels: ArrayLike, prompts: ArrayLike, *, missing: int = 0, level: float = 0.95) -> Estimate:
+def auroc(
+    judged: ArrayLike, labels: ArrayLike, prompts: ArrayLike, *, weights: ArrayLike | None = None, missing: int = 0, level: float = 0.95
+) -> Estimate:
     """How often a trace whose label is yes (1) has a higher value than one whose label is no; ties count half.
 
-    The variance is DeLong's (1988) with prompts as clusters (Obuchowski 1997), on the log-odds scale.
+    `weights` say how many traces each stands for; None takes them for alike. The variance is DeLong's (1988) with prompts as clusters
+    (Obuchowski 1997), on the log-odds scale.
 
     >>> auroc([0.9, 0.8, 0.3, 0.1], [1, 0, 1, 0], [0, 1, 2, 3]).value
     0.75
@@ -169,13 +178,15 @@ def auroc(judged: ArrayLike, labels: ArrayLike, prompts: ArrayLike, *, missing: 
     codes = np.unique(np.asarray(prompts), return_inverse=True)[1]
     n_prompts = int(codes.max(initial=-1)) + 1
     made = partial(Estimate, traces=len(values), prompts=n_prompts, missing=missing, level=level)
-    found = placements(values, truth)
+    stands = np.ones(len(values)) if weights is None else np.asarray(weights, np.float64)
+    found = placements(values, truth, stands)
     if found is None:
         return made(value=None, method="AUROC; no trace of one of the two kinds")
     if n_prompts < 2:
         return made(value=found.area, method="AUROC; one prompt, so no interval")
     if found.area in (0.0, 1.0):  # no placement differs, so it is bounded like a share of none, or of all, of the smaller kind
-        smaller = min(effective_size(Sums.of(np.ones(int(kind.sum())), codes[kind])) for kind in (truth, ~truth))
+        each = [(stands[kind] / stands[kind].mean(), codes[kind]) for kind in (truth, ~truth)]
+        smaller = min(effective_size(Sums.of(part, where, exposure=part)) for part, where in each)
         gap = 1 - ((1 - level) / 2) ** (1 / smaller)
         low, high = (0.0, gap) if found.area == 0 else (1 - gap, 1.0)
         return made(value=found.area, low=low, high=high, method="AUROC; exact, with each prompt's traces counted as one")
@@ -188,22 +199,24 @@ def auroc(judged: ArrayLike, labels: ArrayLike, prompts: ArrayLike, *, missing: 
     return made(value=found.area, low=low, high=high, method="AUROC; DeLong on the log-odds scale, clustered by prompt")
 
 
-def placements(judged: Floats, truth: NDArray[np.bool_]) -> Placements | None:
-    """The area and each trace's influence on it; None without a trace of each kind."""
-    yes, no = int(truth.sum()), int((~truth).sum())
-    if not (yes and no):
+def placements(judged: Floats, truth: NDArray[np.bool_], weights: Floats | None = None) -> Placements | None:
+    """The area and each trace's influence on it; None without a trace of each kind. `weights` say how many traces each stands for."""
+    stands = np.ones(len(judged)) if weights is None else weights
+    yes, no = float(stands[truth].sum()), float(stands[~truth].sum())
+    if not (truth.any() and (~truth).any()):
         return None
-    above = _ranks(judged)
+    above = _below(judged, stands)
     for kind in (truth, ~truth):
-        above[kind] -= _ranks(judged[kind])  # what is left is how many of the other kind are below, ties by half
-    area = float(above[truth].sum() / (yes * no))
-    return Placements(area, np.where(truth, (above / no - area) / yes, (1 - above / yes - area) / no))
+        above[kind] -= _below(judged[kind], stands[kind])  # what is left is how many of the other kind are below, ties by half
+    area = float(stands[truth] @ above[truth] / (yes * no))
+    return Placements(area, stands * np.where(truth, (above / no - area) / yes, (1 - above / yes - area) / no))
 
 
-def _ranks(values: Floats) -> Floats:
-    """From 1 on; equal values share the mean of their ranks."""
-    _, place, times = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray((times.cumsum() - (times - 1) / 2)[place])
+def _below(values: Floats, weights: Floats) -> Floats:
+    """What the weights of lower values add up to, with half of those of equal ones."""
+    _, place = np.unique(values, return_inverse=True)
+    alike = np.bincount(place, weights)
+    return np.asarray((alike.cumsum() - alike / 2)[place])
 
 
 def _group(name: str, traces: Labelled, *, cut: float, level: float) -> GroupCalibration:
@@ -212,7 +225,9 @@ def _group(name: str, traces: Labelled, *, cut: float, level: float) -> GroupCal
 
     def share(kind: NDArray[np.bool_], right: NDArray[np.bool_]) -> Estimate:
         inside = kind & seen
-        return mean(right[inside], traces.prompts[inside], share=True, missing=int((kind & ~seen).sum()), level=level)
+        each = traces.weights[inside] / (traces.weights[inside].mean() if inside.any() else 1.0)
+        sums = Sums.of(right[inside] * each, traces.prompts[inside], exposure=each)
+        return mean_of(sums, share=True, missing=int((kind & ~seen).sum()), level=level)
 
     return GroupCalibration(
         name=name,
@@ -220,7 +235,14 @@ def _group(name: str, traces: Labelled, *, cut: float, level: float) -> GroupCal
         positives=int(traces.truth.sum()),
         sensitivity=share(traces.truth, says),
         specificity=share(~traces.truth, ~says),
-        auroc=auroc(traces.judged[seen], traces.truth[seen], traces.prompts[seen], missing=int((~seen).sum()), level=level),
+        auroc=auroc(
+            traces.judged[seen],
+            traces.truth[seen],
+            traces.prompts[seen],
+            weights=traces.weights[seen],
+            missing=int((~seen).sum()),
+            level=level,
+        ),
     )
 
 
@@ -245,9 +267,9 @@ def _same_share(right: NDArray[np.bool_], traces: Labelled, seed: int) -> float 
     prompts = np.unique(traces.prompts, return_inverse=True)[1]
     if len(present) < 2 or len(np.unique(prompts)) < 2:
         return None
-    scores = np.zeros((int(prompts.max()) + 1, len(present)))
-    np.add.at(scores, (prompts, groups), right - right.mean())
-    sizes = np.bincount(groups) / len(groups)
+    scores, each = np.zeros((int(prompts.max()) + 1, len(present))), traces.weights / traces.weights.mean()
+    np.add.at(scores, (prompts, groups), each * (right - np.average(right, weights=each)))
+    sizes = np.bincount(groups, each) / each.sum()
     return sign_flip(scores - scores.sum(axis=1, keepdims=True) * sizes, seed=seed)
 
 
@@ -257,7 +279,7 @@ def _same_area(traces: Labelled) -> float | None:
     areas, influences = [], []
     for group in np.unique(traces.groups):
         inside = traces.groups == group
-        found = placements(traces.judged[inside], traces.truth[inside])
+        found = placements(traces.judged[inside], traces.truth[inside], traces.weights[inside])
         if found is not None:
             areas.append(found.area)
             influences.append(np.bincount(prompts[inside], found.influence, minlength=int(prompts.max()) + 1))

@@ -156,6 +156,13 @@ class Corpus:
         frame = parts[0] if len(parts) == 1 else pl.concat(parts, how="diagonal")
         return frame.rename(SPOKEN)
 
+    def ids(self) -> dict[str, str]:
+        """What Scout may call each trace → its id here: that, a log's id of the sample, or the id in Scout's own database."""
+        extra = pl.col("extra")
+        theirs = (extra.str.json_path_match("$.transcript_id"), extra.str.json_path_match("$.uuid"))
+        rows = self.scan().select("transcript_id", database=theirs[0], log=theirs[1]).collect().iter_rows()
+        return {name: ours for ours, database, log in rows for name in (database, log, ours) if name}
+
     def traces(self, *ids: str) -> Iterator[Trace]:
         """Whole traces, all of them or those with these ids, in the corpus's order."""
         for path in self.files:

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
 from cotdrift.errors import InputError
-from cotdrift.estimate import Estimate, Floats, Ints, Sums, effective_size, mean, wilson
-from cotdrift.rare import checked_chances, score_strata, two_phase
+from cotdrift.estimate import Estimate, Floats, Ints, Sums, checked_chances, effective_size, mean, wilson
+from cotdrift.rare import score_strata, two_phase
 
 Kept = NDArray[np.bool_]
 
@@ -85,10 +85,11 @@ def corrected_mean(
 ) -> Corrected:
     """The mean of the labels that all traces would have, from a grader's value for each and the labels of some (NaN elsewhere).
 
-    Labels must be a random part of these traces; where some were likelier to be labelled than others, `chances` say how likely each was
-    (Egami et al. 2023). The estimate is PPI++ (Angelopoulos et al. 2023), tuned so that a bad grader does no harm; prompts are clusters.
-    Where fewer than 20 labels say yes, or no, strata of the grader's values are counted exactly. Give `weight` to have neither: 1 is plain
-    PPI, 0 is labels alone. `ends` are the scale's, for the bounds of scores; shares have 0 and 1.
+    Labels must be a random part of these traces; where some were likelier to be labelled than others, `chances` say how likely each was, up
+    to a factor that all share; they may be NaN where there is no label (Egami et al. 2023). The estimate is PPI++ (Angelopoulos et al.
+    2023), tuned so that a bad grader does no harm; prompts are clusters. Where fewer than 20 labels say yes, or no, strata of the grader's
+    values are counted exactly. Give `weight` to have neither: 1 is plain PPI, 0 is labels alone. `ends` are the scale's, for the bounds of
+    scores; shares have 0 and 1.
 
     >>> found = corrected_mean([1, 1, 0, 0, 0, 0, 1, 0], [1, 0, 0, 0, None, None, None, None], range(8), weight=1)
     >>> found.value, found.labels, found.judged.value
@@ -164,6 +165,7 @@ def rogan_gladen(
     labels: ArrayLike,
     label_judged: ArrayLike,
     label_prompts: ArrayLike,
+    label_chances: ArrayLike | None = None,
     cut: float = 0.5,
     level: float = 0.95,
     draws: int = 20_000,
@@ -171,8 +173,9 @@ def rogan_gladen(
 ) -> Corrected:
     """The true share, from the grader's share and its sensitivity and specificity on traces from elsewhere (Rogan and Gladen 1978).
 
-    For labels that are no part of the graded traces. It holds only if the grader errs as often on both; the interval has the errors of both
-    samples in it (as Lang and Reiczigel 2014 ask), by draws from Jeffreys' posteriors of as many independent traces as the prompts leave.
+    For labels that are no part of the graded traces. It holds only if the grader errs as often on both; `label_chances` say how likely each
+    trace there was to be labelled, where that differs. The interval has the errors of both samples in it (as Lang and Reiczigel 2014 ask),
+    by draws from Jeffreys' posteriors of as many independent traces as the prompts leave.
 
     >>> calibration = {"labels": [1] * 50 + [0] * 50, "label_judged": [1] * 40 + [0] * 60, "label_prompts": range(100)}
     >>> found = rogan_gladen([1] * 24 + [0] * 76, range(100), **calibration)
@@ -183,10 +186,10 @@ def rogan_gladen(
     silent = ~np.isfinite(seen)
     told, graded, where = _column(labels), _column(label_judged), np.asarray(label_prompts)
     both = np.isfinite(told) & np.isfinite(graded)
+    weights = np.ones(int(both.sum())) if label_chances is None else 1 / checked_chances(label_chances, both)
     says, truth, where = graded[both] >= cut, told[both] >= cut, where[both]
-    whole, hit, false = (
-        _summed(yes, at) for yes, at in ((seen[~silent] >= cut, codes[~silent]), (says[truth], where[truth]), (says[~truth], where[~truth]))
-    )
+    whole = _summed(seen[~silent] >= cut, codes[~silent], np.ones(int((~silent).sum())))
+    hit, false = (_summed(says[kind], where[kind], weights[kind]) for kind in (truth, ~truth))
     made = partial(
         Corrected,
         traces=int((~silent).sum()),
@@ -264,15 +267,16 @@ def _stands(labelled: Kept, chances: ArrayLike | None) -> Floats:
 
 
 def _fewest(told: Floats, chances: Floats | None) -> int:
-    """The fewest labels of either kind among traces of like chances: a kind not seen where few were labelled may well be there."""
-    strata = np.zeros(len(told), np.int64) if chances is None else score_strata(chances, strata=STRATA)
-    return min(int(np.bincount(strata, told == kind, minlength=int(strata.max()) + 1).min()) for kind in (0, 1))
+    """The fewest labels of either kind among labels of like chances: a kind not seen where few were labelled may well be there."""
+    known = np.isfinite(told)
+    strata = np.zeros(int(known.sum()), np.int64) if chances is None else score_strata(chances[known], strata=STRATA)
+    return min(int(np.bincount(strata, told[known] == kind, minlength=int(strata.max()) + 1).min()) for kind in (0, 1))
 
 
 def _labelled_strata(seen: Floats, labelled: Kept, chances: Floats | None) -> Ints:
-    """Strata of the grader's values and of the chances; one without labels is part of the nearest that has some."""
+    """Strata of the grader's values, and of the chances where all have one; one without labels is part of the nearest with some."""
     strata = score_strata(seen, strata=STRATA)
-    if chances is not None:
+    if chances is not None and np.isfinite(chances).all():
         strata = np.unique(np.stack([score_strata(chances, strata=STRATA), strata], axis=1), axis=0, return_inverse=True)[1].ravel()
     have = np.unique(strata[labelled])
     if len(have) == 0:
@@ -281,8 +285,9 @@ def _labelled_strata(seen: Floats, labelled: Kept, chances: Floats | None) -> In
     return nearest
 
 
-def _summed(yes: Kept, prompts: NDArray[np.generic]) -> Sums:
-    return Sums.of(yes, np.unique(prompts, return_inverse=True)[1])
+def _summed(yes: Kept, prompts: NDArray[np.generic], weights: Floats) -> Sums:
+    each = weights / (weights.mean() if len(weights) else 1.0)
+    return Sums.of(yes * each, np.unique(prompts, return_inverse=True)[1], exposure=each)
 
 
 def _posterior(sums: Sums, rng: np.random.Generator, draws: int) -> Floats:

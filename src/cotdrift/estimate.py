@@ -13,6 +13,8 @@ from msgspec import Struct
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
+from cotdrift.errors import InputError
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -340,6 +342,14 @@ def _adjusted(p: Sequence[float | None], method: Callable[[Floats], Floats]) -> 
     given = np.array([value for value in p if value is not None], np.float64)
     adjusted = iter(method(given) if len(given) else ())
     return [None if value is None else float(next(adjusted)) for value in p]
+
+
+def checked_chances(chances: ArrayLike, labelled: ArrayLike) -> Floats:
+    """The chances that labelled traces had of being labelled."""
+    given = np.asarray(chances, np.float64)[np.asarray(labelled, np.bool_)]
+    if not ((given > 0) & (given <= 1)).all():
+        raise InputError("A labelled trace had a chance to be labelled: above 0, and at most 1. Say what it was for each.")
+    return given
 
 
 def _variance(sums: Sums, value: float) -> float:

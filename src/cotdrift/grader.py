@@ -7,13 +7,14 @@ by hand answers the same question, from the same file.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from cotdrift.errors import InputError
@@ -23,6 +24,8 @@ Part = Literal["scenario", "reasoning", "answer", "record"]
 """What can be shown: the prompt and what came before; the reasoning; what was said and done outside it; all of the last two, in order."""
 Reason = Literal["refusal", "unparsable", "truncated", "empty", "redacted", "over budget", "failed", "unused"]
 """Why a judgment could not be had. `unused`: the trace uses none of the words that are asked about, so that there is nothing to judge."""
+
+Count = Annotated[int, Meta(le=10**9)]
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 PLACE = re.compile(r"\{(scenario|reasoning|answer|record|summaries)\}")
@@ -170,11 +173,11 @@ class Head(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     answers: Any
     """A list of answers, or label → meaning; YAML reads yes and no as true and false, so it is taken as it comes."""
     details: list[Detail] = []
-    version: int = 1
-    window: int | None = None
-    around: int | None = None
+    version: Count = 1
+    window: Count | None = None
+    around: Count | None = None
     terms: list[str] = []
-    groups: int | None = None
+    groups: Count | None = None
     worse: Literal["high", "low"] = "high"
     reads: list[Read] = []
     source: str = ""
@@ -248,6 +251,14 @@ def _checked(path: Path, name: str, head: Head, answers: tuple[Answer, ...], pro
         )
     if head.reads and not all(answer.value is not None for answer in answers):
         raise wrong("`reads` makes numbers, and an answer counts as none", "Give every answer a value, or leave `reads` out.")
+    endless = next((answer for answer in answers if answer.value is not None and not math.isfinite(answer.value)), None)
+    if endless is not None:
+        raise wrong(f"the answer {endless.label!r} counts as {endless.value}, which is no number", "Give it a finite value, or none.")
+    for read in head.reads:
+        if read.bound is not None and not math.isfinite(read.bound):
+            raise wrong(f"the bound of the read {read.name!r} is {read.bound}, which is no number", "Give it a finite one.")
+        if (read.how == "at most") != (read.bound is not None):
+            raise wrong(f"the read {read.name!r} is {read.how!r}", "Only `at most` has a `bound`, and it needs one.")
     made = Grader(
         name=name,
         question=head.question,

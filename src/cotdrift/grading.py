@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import polars as pl
+from msgspec.structs import replace
 
+from cotdrift.anchors import Panel, Shift, across, all_of, heard, named, shift_of, shifts, who_judged
 from cotdrift.calibration import Calibration
 from cotdrift.corpus import Corpus, whole_file
 from cotdrift.errors import InputError, NotEnough, UnknownName
 from cotdrift.grader import Grader, with_terms
 from cotdrift.graders import grader as grader_called
-from cotdrift.judging import Chosen, Judged, Limits, judge_all, judges_of, plan_pass, priced
+from cotdrift.judging import Chosen, Judged, Limits, judge_all, judges_of, plan_pass, priced, settings_of
 from cotdrift.judgment import Judgments
 from cotdrift.labelling.labels import COLUMNS as LABEL_COLUMNS
 from cotdrift.labelling.labels import FILE as LABELS
 from cotdrift.labelling.labels import Labels
 from cotdrift.progress import progress
+from cotdrift.scanned import Scan, Scanned
 from cotdrift.scores import Score, scores_of
 from cotdrift.summaries import Node, trees
 from cotdrift.trend import Trend
 from cotdrift.trusted import Trusted, agreed, calibrated, corrected, with_labels
 from cotdrift.values import WHO, Values
-
-NO_SETTINGS = frozenset({"max_connections", "max_retries", "timeout"})
-"""How judges are reached, which does not make them others."""
 
 
 class Graded:
@@ -46,28 +47,33 @@ class Graded:
         terms: Sequence[str] = (),
         chosen: Chosen | None = None,
         limits: Limits | None = None,
+        anchors: int | None = None,
         dry_run: bool = False,
         tell: Callable[[str], None] = lambda _sentence: None,
         **config: Any,
     ) -> list[Judged]:
         """Put graders, by name or file, to judges, as Inspect names models; what is judged already is not asked again.
 
-        `terms` are the words whose uses are judged, by graders that judge uses; without them the grader's own.
-        `config` is Inspect's for generation: temperature, reasoning_effort, max_tokens (of one reply), max_connections.
+        `terms` are the words whose uses are judged, by graders that judge uses; without them the grader's own. `anchors` are so many traces
+        of each checkpoint of those that another judge, or another wording, judged: the same ones each time.
+        `config` is Inspect's for generation: temperature, reasoning_effort, max_tokens (of one reply), max_connections, batch.
         """
         asked = [grader_called(name) for name in graders]
         if terms:
             if others := [grader.name for grader in asked if grader.around is None]:
                 raise InputError(f"--term: {others[0]} is not asked about uses of terms. Leave --term out, or put that grader apart.")
             asked = [with_terms(grader, terms) for grader in asked]
-        models, which = judges_of(judges, **config), chosen or Chosen()
+        models = judges_of(judges, **config)
         known_price = priced(limits or Limits(), models.values())
-        settings = ",".join(f"{name}={value}" for name, value in sorted(config.items()) if name not in NO_SETTINGS)
+        settings = settings_of(config)
 
         async def one_after_the_other() -> list[Judged]:
             done = []
             try:
                 for grader in asked:
+                    which = chosen or Chosen()
+                    if anchors is not None:
+                        which = replace(which, per_checkpoint=anchors, among=self._anchors(grader, judges, settings))
                     plan = plan_pass(self.corpus, grader, models, settings, self.judgments, which, known_price)
                     tell(f"{grader.name}: {plan.sentence()}")
                     if dry_run:
@@ -83,6 +89,26 @@ class Graded:
 
         return asyncio.run(one_after_the_other())
 
+    def _anchors(self, grader: Grader, judges: Sequence[str], settings: str) -> frozenset[str]:
+        """The traces that others judged than these."""
+        rows = self.judgments.frame(grader.name)
+        same = (pl.col("sha") == grader.sha) & pl.col("judge").is_in(list(judges)) & (pl.col("settings") == settings)
+        found = frozenset(rows.filter(~same)["transcript_id"])
+        if not found:
+            raise NotEnough(f"{self.folder}: no other judge, and no other wording, has judged {grader.name!r}. Leave --anchors out.")
+        return found
+
+    def read_scan(self, folder: Path | str, *graders: str | Path) -> list[Scanned]:
+        """Read the results of a Scout scan as judgments; the scanner of each grader's name answered its question.
+
+        A scanner of ours asked the grader in its own words, and counts as the same judge. Any other is a wording of its own.
+        """
+        scans = [Scan(Path(folder), grader_called(name)) for name in graders]
+        with self.judgments.writing() as writer:
+            for scan in scans:
+                self._keep_grader(scan.grader)
+            return [scan.read(self.corpus, writer) for scan in scans]
+
     def _keep_grader(self, grader: Grader) -> None:
         kept = self.folder / "graders" / f"{grader.name}-{grader.sha}.json"
         before = msgspec.json.decode(kept.read_bytes(), type=Grader) if kept.exists() else None
@@ -94,8 +120,15 @@ class Graded:
 
     def graders(self) -> dict[str, Grader]:
         """The graders that judged in this study, each in the wording that was used last."""
-        kept = {name: self.folder / "graders" / f"{name}-{sha}.json" for name, sha in self.judgments.graders().items()}
-        return {name: msgspec.json.decode(path.read_bytes(), type=Grader) for name, path in kept.items()}
+        return {name: self._wording(name, sha) for name, sha in self.judgments.graders().items()}
+
+    def _wording(self, name: str, sha: str) -> Grader:
+        return msgspec.json.decode((self.folder / "graders" / f"{name}-{sha}.json").read_bytes(), type=Grader)
+
+    def _who(self) -> pl.DataFrame:
+        """Where each trace belongs, with its prompt as one name."""
+        prompt = pl.concat_str("environment", "prompt_id", separator="\0", ignore_nulls=True)
+        return self.corpus.scan().select(*WHO, prompt=prompt).collect()
 
     def judged(self, name: str, transcript_id: str) -> list[Node]:
         """What each judge said of one trace, the worst first; of what was summed up the summary, with all that stands below it."""
@@ -125,15 +158,12 @@ class Graded:
         return calibrated(frame, cut=(score.low + score.high) / 2 if cut is None else cut, seed=seed)
 
     def agree(self, name: str, *, seed: int = 0) -> Trusted:
-        """How far a grader's judges agree with each other and each with itself, and how far people do."""
+        """How far a grader's judges agree with each other, with those before them and each with itself, and how far people do."""
         grader, _ = self._score(name)
-        prompts = (
-            self.corpus.scan()
-            .select("transcript_id", pl.concat_str("environment", "prompt_id", separator="\0", ignore_nulls=True))
-            .collect()
-        )
-        judgments = self.judgments.frame(grader.name, sha=grader.sha)
-        return agreed(grader, judgments, self.labels(grader.name), dict(prompts.iter_rows()), seed=seed)
+        who, every = self._who(), self.judgments.frame(grader.name)
+        prompts = dict(who.select("transcript_id", "prompt").iter_rows())
+        found = agreed(grader, every.filter(pl.col("sha") == grader.sha), self.labels(grader.name), prompts, seed=seed)
+        return replace(found, shifts=tuple(shifts(name, every, partial(self._wording, grader.name), who, seed=seed)))
 
     def labels(self, question: str) -> pl.DataFrame:
         """People's labels of a question: one row for each annotator and trace, or window of one."""
@@ -159,17 +189,25 @@ class Graded:
             return None
 
     def _values_of(self, grader: Grader, score: Score) -> Values:
-        found = score.of(grader, self.judgments.frame(grader.name, sha=grader.sha))
         who = self.corpus.scan().select(*WHO).collect()
+        rows = heard(self.judgments.frame(grader.name, sha=grader.sha), who)
+        found = score.of(grader, rows).join(who_judged(rows), on="transcript_id")
         return Values(score.name, score.unit, grader.version, who.join(found, on="transcript_id"), score.ends)
 
-    def _corrected(self, trend: Trend, values: Values, environment: str | None, seed: int) -> Trend:
-        """A grader's trend, corrected where there are labels."""
+    def _judged(self, trend: Trend, values: Values, environment: str | None, seed: int) -> Trend:
+        """A grader's trend, with what a change of judges did to it, and corrected where there are labels."""
         grader, score = self._score(values.measure)
+        here = values.frame.filter(pl.col("run") == trend.run)
+        if environment is not None:
+            here = here.filter(pl.col("environment") == environment)
+
+        def between(first: Panel, last: Panel) -> Shift | None:
+            judgments = self.judgments.frame(grader.name, sha=grader.sha)
+            old, new = (score.of(grader, all_of(judgments, panel)) for panel in (first, last))
+            return shift_of(old, new, self._who(), score, names=(named(first), named(last)), seed=seed)
+
+        trend = across(trend, here, between)
         labels = self.labels(grader.name)
         if not labels.height or not score.labelled:
             return trend
-        frame = with_labels(values.frame.filter(pl.col("run") == trend.run), grader, score, labels)
-        return corrected(
-            trend, frame if environment is None else frame.filter(pl.col("environment") == environment), values.ends, seed=seed
-        )
+        return corrected(trend, with_labels(here, grader, score, labels), values.ends, seed=seed)

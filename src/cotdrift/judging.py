@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +28,12 @@ CHARACTERS_A_TOKEN = 3.5
 TOKENS_OF_A_REPLY = 120
 AT_ONCE = 10
 """Requests that a judge gets at once, where neither the user nor the provider says."""
+AT_ONCE_BATCHED = 10_000
+"""As Inspect has it: batches fill by what waits for them."""
 READ_AT_ONCE = 2_000
 RETRIES = 5
+NO_SETTINGS = frozenset({"batch", "max_connections", "max_retries", "timeout"})
+"""How judges are reached, which does not make them others."""
 
 
 class Chosen(Struct, frozen=True, kw_only=True):
@@ -39,6 +43,8 @@ class Chosen(Struct, frozen=True, kw_only=True):
     """How many of each checkpoint, the same prompts and samples of each wherever they are there; None judges all."""
     run: str | None = None
     environment: str | None = None
+    among: frozenset[str] | None = None
+    """Only these traces; None for any."""
     seed: int = 0
 
 
@@ -119,6 +125,15 @@ def judges_of(names: Sequence[str], **config: Any) -> dict[str, Model]:
     return made
 
 
+def settings_of(config: Mapping[str, Any]) -> str:
+    """What of Inspect's configuration makes a judge another one, as it is kept with a judgment.
+
+    >>> settings_of({"temperature": 0.5, "max_connections": 20, "reasoning_effort": "low"})
+    'reasoning_effort=low,temperature=0.5'
+    """
+    return ",".join(f"{name}={value}" for name, value in sorted(config.items()) if name not in NO_SETTINGS)
+
+
 async def _count_tokens(text: str) -> int:
     return _tokens(len(text))
 
@@ -130,6 +145,8 @@ def choose(corpus: Corpus, grader: Grader, chosen: Chosen) -> tuple[list[str], i
         rows = rows.filter(pl.col("run") == chosen.run)
     if chosen.environment is not None:
         rows = rows.filter(pl.col("environment") == chosen.environment)
+    if chosen.among is not None:
+        rows = rows.filter(pl.col("transcript_id").is_in(list(chosen.among)))
     found = rows.collect()
     readable = (pl.col("reasoning_kind") == "raw") if grader.reads_reasoning else pl.lit(True)
     kept = found.filter(readable)
@@ -283,7 +300,7 @@ def _light(judgment: Judgment) -> Judgment:
 
 
 def _at_once(judge: Model) -> int:
-    return judge.config.max_connections or min(judge.api.max_connections(), AT_ONCE)
+    return judge.config.max_connections or (AT_ONCE_BATCHED if judge.config.batch else min(judge.api.max_connections(), AT_ONCE))
 
 
 class Purse:

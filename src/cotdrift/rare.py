@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.special import betainc, betaincinv, ndtri, stdtrit
 
 from cotdrift.errors import InputError, NotEnough
-from cotdrift.estimate import Estimate, Floats, Ints
+from cotdrift.estimate import Estimate, Floats, Ints, checked_chances
 
 FINE = 100
 """Bins of the histogram by which scores are cut into strata."""
@@ -177,14 +177,6 @@ def two_phase(strata: ArrayLike, labels: ArrayLike, prompts: ArrayLike, *, chanc
         high=min(rate + float(above) ** 0.5, 1.0),
         method="two-phase; strata's intervals put together, clustered by prompt",
     )
-
-
-def checked_chances(chances: ArrayLike, labelled: ArrayLike) -> Floats:
-    """The chances that labelled traces had of being labelled."""
-    given = np.asarray(chances, np.float64)[np.asarray(labelled, np.bool_)]
-    if not ((given > 0) & (given <= 1)).all():
-        raise InputError("A labelled trace had a chance to be labelled: above 0, and at most 1. Say what it was for each.")
-    return given
 
 
 def _independent(

@@ -86,8 +86,8 @@ def signs(texts: Sequence[str], prompts: Sequence[str]) -> list[list[Sign]]:
     Sees no soup made of a language's own words with punctuation between them. Ordinary text in Latin letters, in a language that wordfreq
     has no list of, reads as non-words, unless the prompt is in such a language too.
 
-    >>> [sign.kind for sign in signs(["The answer<|im_end|> is thatâ€™s four."], [""])[0]]
-    ['bytes', 'tokens']
+    >>> " ".join(sign.kind for sign in signs(["The answer<|im_end|> is thatâ€™s four."], [""])[0])
+    'bytes tokens'
     """
     batch = Batch(texts)
     read = prose_of(batch)

@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from cotdrift.agreement import Agreement, Scale, agreement
+from cotdrift.anchors import Shift
 from cotdrift.calibration import Calibration, calibrate
 from cotdrift.corrected import Corrected, corrected_mean, rogan_gladen
 from cotdrift.estimate import Floats
@@ -36,6 +37,8 @@ class Trusted(Struct, frozen=True, kw_only=True):
     """Each judge against its own second answers."""
     people: Agreement | None
     """None with fewer than two annotators."""
+    shifts: tuple[Shift, ...] = ()
+    """Each judge beside every one before it, on the traces that both judged."""
 
 
 def as_judgments(labels: pl.DataFrame) -> pl.DataFrame:
@@ -57,10 +60,25 @@ def as_judgments(labels: pl.DataFrame) -> pl.DataFrame:
 
 
 def with_labels(values: pl.DataFrame, grader: Grader, score: Score, labels: pl.DataFrame) -> pl.DataFrame:
-    """A grader's values with what people say of the same traces as `truth`, and the chance each had to be labelled as `chance`."""
+    """A grader's values with what people say of the same traces as `truth`, and how likely each was to be labelled as `chance`."""
     truth = score.of(grader, as_judgments(labels)).select("transcript_id", truth="value")
-    chances = labels.group_by("transcript_id").agg(chance=pl.col("probability").max())
-    return values.join(truth, on="transcript_id", how="left").join(chances, on="transcript_id", how="left")
+    return values.join(truth, on="transcript_id", how="left").join(chances_of(labels), on="transcript_id", how="left")
+
+
+def chances_of(labels: pl.DataFrame) -> pl.DataFrame:
+    """The chance that each trace had of being labelled by anybody, up to a factor that all share: transcript_id and chance.
+
+    Each annotator's labels, weighted by the inverse of their chances, stand for all traces; so do those of all annotators together, and a
+    trace that several labelled counts for each (Birnbaum and Sirken 1965), whether or not they drew independently. Where all drew by the
+    same chances, traces of one chance share their weight evenly. Traces that nobody drew by chance have none.
+    """
+    drawn = labels.filter(pl.col("probability").is_not_null() & ~pl.col("repeat"))
+    chance = pl.col("probability")
+    each = drawn.group_by("transcript_id").agg(weight=(1 / chance).sum(), first=chance.first(), alike=chance.n_unique() == 1)
+    known = {tuple(sorted(set(part["probability"]))) for part in drawn.partition_by("annotator", "sha")}
+    if len(known) == 1 and each["alike"].all():
+        each = each.with_columns(weight=pl.col("weight").mean().over("first"))
+    return each.select("transcript_id", chance=1 / pl.col("weight"))
 
 
 def calibrated(frame: pl.DataFrame, *, cut: float, seed: int = 0) -> Calibration:
@@ -70,7 +88,8 @@ def calibrated(frame: pl.DataFrame, *, cut: float, seed: int = 0) -> Calibration
     names = [f"step {part[0]}" if len(part) == 1 else f"steps {part[0]} to {part[-1]}" for part in parts]
     code = {step: place for place, part in enumerate(parts) for step in part}
     groups = [code.get(step, 0) for step in frame["step"].to_list()]
-    return calibrate(_numbers(frame["value"]), _numbers(frame["truth"]), _prompts(frame), groups=groups, names=names, cut=cut, seed=seed)
+    truth, chances = _by_chance(frame)
+    return calibrate(_numbers(frame["value"]), truth, _prompts(frame), groups=groups, names=names, chances=chances, cut=cut, seed=seed)
 
 
 def corrected(trend: Trend, frame: pl.DataFrame, ends: tuple[float, float] | None, *, seed: int = 0) -> Trend:
@@ -95,17 +114,27 @@ def corrected(trend: Trend, frame: pl.DataFrame, ends: tuple[float, float] | Non
 
 
 def _own(here: pl.DataFrame, ends: tuple[float, float] | None, level: float) -> Corrected:
-    chances = here["chance"].to_numpy() if here.filter(pl.col("truth").is_not_null())["chance"].null_count() == 0 else None
-    return corrected_mean(_numbers(here["value"]), _numbers(here["truth"]), _prompts(here), chances=chances, ends=ends, level=level)
+    truth, chances = _by_chance(here)
+    return corrected_mean(_numbers(here["value"]), truth, _prompts(here), chances=chances, ends=ends, level=level)
+
+
+def _by_chance(frame: pl.DataFrame) -> tuple[Floats, Floats | None]:
+    """The labels to go by, and how likely each was: those that were drawn by chance, where they are enough, and else all of them."""
+    known = frame["truth"].is_not_null() & frame["chance"].is_not_null()
+    if int(known.sum()) < LEAST_LABELS:
+        return _numbers(frame["truth"]), None
+    return _numbers(frame["truth"].set(~known, None)), _numbers(frame["chance"])
 
 
 def _borrowed(here: pl.DataFrame, labelled: pl.DataFrame, level: float, seed: int) -> Corrected:
+    truth, chances = _by_chance(labelled)
     return rogan_gladen(
         _numbers(here["value"]),
         _prompts(here),
-        labels=_numbers(labelled["truth"]),
+        labels=truth,
         label_judged=_numbers(labelled["value"]),
         label_prompts=_prompts(labelled),
+        label_chances=chances,
         level=level,
         seed=seed,
     )

@@ -18,6 +18,7 @@ class Values(NamedTuple):
     frame: pl.DataFrame
     """A row a trace: transcript_id, run, checkpoint, step, environment, prompt_id, value (null where there is none) and missing_reason.
 
+    For a grader also judges: who is heard of it, a list of raters.
     For a term a row a prompt and step: the value is its uses, exposure the words of the reasoning, in millions, traces how many there are.
     """
     ends: tuple[float, float] | None = None

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +20,10 @@ from selenium import webdriver  # noqa: E402  # skipped above where it is absent
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="there is no Chromium, or no chromedriver")]
+from tests.chromium import complaints, show, until  # noqa: E402
 
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-)
+pytestmark = pytest.mark.browser
+
 HOSTILE = (
     "</script><script>document.title='taken'</script>",
     "<img src=x onerror=\"document.title='taken'\">",
@@ -54,42 +42,6 @@ HOSTILE = (
 )
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM or ""
-    downloads = tmp_path_factory.mktemp("downloads")
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    opened.downloads = downloads  # type: ignore[attr-defined]
-    yield opened
-    opened.quit()
-
-
-def open_page(browser: webdriver.Chrome, path: Path, *, width: int = 1280, dark: bool = False) -> None:
-    view = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", view)
-    scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
-    browser.get_log("browser")
-    browser.get(path.as_uri())
-
-
-def until(browser: webdriver.Chrome, script: str, *, seconds: float = 30) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := browser.execute_script(f"return {script}")):
-        assert time.monotonic() < end, script
-        time.sleep(0.05)
-    return found
-
-
-def complaints(browser: webdriver.Chrome) -> list[str]:
-    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-
-
 ALL_DRAWN = "[...document.querySelectorAll('[data-figure]')].every(holder => holder.querySelector('svg'))"
 
 
@@ -99,7 +51,7 @@ def written(findings: Findings, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def test_every_figure_is_drawn_and_the_console_stays_silent(browser: webdriver.Chrome, written: Path) -> None:
-    open_page(browser, written)
+    show(browser, written.as_uri())
     until(browser, ALL_DRAWN)
     assert len(browser.find_elements(By.CSS_SELECTOR, "[data-figure] svg")) > 20
     assert complaints(browser) == []
@@ -107,13 +59,13 @@ def test_every_figure_is_drawn_and_the_console_stays_silent(browser: webdriver.C
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
 def test_nothing_sticks_out_sideways(browser: webdriver.Chrome, written: Path, width: int) -> None:
-    open_page(browser, written, width=width)
+    show(browser, written.as_uri(), width=width)
     until(browser, ALL_DRAWN)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
 
 
 def test_terms_are_filtered_sorted_and_downloaded(browser: webdriver.Chrome, written: Path) -> None:
-    open_page(browser, written)
+    show(browser, written.as_uri())
     until(browser, "document.querySelectorAll('.terms tbody tr').length")
     browser.find_element(By.NAME, "sought").send_keys("overshad")
     (row,) = browser.find_elements(By.CSS_SELECTOR, ".terms tbody tr")
@@ -136,7 +88,7 @@ def test_terms_are_filtered_sorted_and_downloaded(browser: webdriver.Chrome, wri
 
 @pytest.mark.parametrize("kind", ["svg", "png", "csv", "json"])
 def test_a_figure_leaves_the_page_as(browser: webdriver.Chrome, written: Path, kind: str) -> None:
-    open_page(browser, written)
+    show(browser, written.as_uri())
     until(browser, "document.documentElement.dataset.ready")
     browser.find_element(By.CSS_SELECTOR, f"[data-of='surface'] [data-give='{kind}']").send_keys(Keys.ENTER)
     content = downloaded(browser, f"cotdrift-surface.{kind}").read_bytes()
@@ -157,7 +109,7 @@ def downloaded(browser: webdriver.Chrome, name: str) -> Path:
 
 
 def test_a_passage_opens_its_whole_trace_by_keyboard(browser: webdriver.Chrome, written: Path) -> None:
-    open_page(browser, written)
+    show(browser, written.as_uri())
     until(browser, "document.documentElement.dataset.ready")
     browser.find_element(By.CSS_SELECTOR, "button.step").send_keys(Keys.ENTER)
     dialog = browser.find_element(By.ID, "trace")
@@ -168,7 +120,7 @@ def test_a_passage_opens_its_whole_trace_by_keyboard(browser: webdriver.Chrome, 
 
 
 def test_the_curves_can_show_the_change_on_shared_prompts(browser: webdriver.Chrome, written: Path) -> None:
-    open_page(browser, written)
+    show(browser, written.as_uri())
     until(browser, ALL_DRAWN)
     panel = "document.querySelector('[data-figure=surface] svg').textContent"
     before = browser.execute_script(f"return {panel}")
@@ -178,7 +130,7 @@ def test_the_curves_can_show_the_change_on_shared_prompts(browser: webdriver.Chr
 
 def test_dark_and_light_are_readable_and_figures_follow(browser: webdriver.Chrome, written: Path) -> None:
     def contrast(dark: bool) -> float:
-        open_page(browser, written, dark=dark)
+        show(browser, written.as_uri(), dark=dark)
         until(browser, ALL_DRAWN)
         line = "getComputedStyle(document.querySelector('[data-figure=surface] .mark-line path')).stroke"
         return abs(
@@ -241,7 +193,7 @@ def test_hostile_text_does_nothing(browser: webdriver.Chrome, make_findings: Any
         measures={**calm.measures, "reasoning_words": texts[0]},
     )
     path = write_report(findings, tmp_path / "hostile.html")
-    open_page(browser, path, width=390)
+    show(browser, path.as_uri(), width=390)
     title = browser.title
     until(browser, ALL_DRAWN)
     for button in browser.find_elements(By.CSS_SELECTOR, "button.step")[:4]:
@@ -275,7 +227,7 @@ def gamed(hint_traces: Any, make_findings: Any, *levels: str) -> Findings:
 def test_gaming_is_drawn_whole_at_any_width(
     browser: webdriver.Chrome, hint_traces: Any, make_findings: Any, tmp_path: Path, width: int
 ) -> None:
-    open_page(browser, write_report(gamed(hint_traces, make_findings), tmp_path / "gaming.html"), width=width, dark=width == 500)
+    show(browser, write_report(gamed(hint_traces, make_findings), tmp_path / "gaming.html").as_uri(), width=width, dark=width == 500)
     until(browser, ALL_DRAWN)
     drawn = "document.querySelectorAll('#gaming [data-figure] svg')"
     assert browser.execute_script(f"return {drawn}.length") > 15
@@ -287,7 +239,7 @@ def test_gaming_is_drawn_whole_at_any_width(
 
 def test_hostile_levels_do_nothing_in_a_figure(browser: webdriver.Chrome, hint_traces: Any, make_findings: Any, tmp_path: Path) -> None:
     names = [text for text in HOSTILE if len(text) < 100]
-    open_page(browser, write_report(gamed(hint_traces, make_findings, *names), tmp_path / "levels.html"))
+    show(browser, write_report(gamed(hint_traces, make_findings, *names), tmp_path / "levels.html").as_uri())
     title = browser.title
     until(browser, ALL_DRAWN)
     browser.execute_script("document.querySelectorAll('details').forEach(details => { details.open = true; })")
@@ -304,7 +256,7 @@ def test_hostile_levels_do_nothing_in_a_figure(browser: webdriver.Chrome, hint_t
 def test_a_large_study_opens_in_under_three_seconds(browser: webdriver.Chrome, make_findings: Any, tmp_path: Path) -> None:
     path = write_report(make_findings(n_words=3_000, n_traces=400), tmp_path / "large.html")
     assert path.stat().st_size < 5_000_000
-    open_page(browser, path)
+    show(browser, path.as_uri())
     until(browser, "document.documentElement.dataset.ready")
     took = browser.execute_script("return performance.timing.domContentLoadedEventEnd - performance.timing.navigationStart")
     assert took < 3_000

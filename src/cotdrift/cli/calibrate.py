@@ -35,9 +35,9 @@ def command(
         name = grader.partition(".")[0]
         asked = opened.graders().get(name) or grader_called(name)
         with Labels(opened.folder / FILE) as kept:
-            taken = read_labels(kept, asked, labels, annotator=annotator)
+            taken = read_labels(kept, asked, labels, annotator=annotator, ids=opened.corpus.ids())
         if not as_json:
-            click.echo(f"{taken.file}: {taken.added} labels read in, {taken.known} were there already.")
+            click.echo(taken.sentence())
     found = opened.calibrate(grader, cut=cut, run=run, seed=seed)
     if as_json:
         options.print_json(found)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from cotdrift.cli import options
 
@@ -19,9 +20,20 @@ FAULTS = 5
 @click.command("grade")
 @options.study
 @click.argument("graders", nargs=-1, required=True)
-@click.option("--model-role", "role", required=True, metavar="grader=MODEL[,MODEL…]", help="Who judges, as Inspect names models.")
+@click.option("--model-role", "role", metavar="grader=MODEL[,MODEL…]", help="Who judges, as Inspect names models.")
+@click.option(
+    "--from",
+    "scan",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Ask nobody: read what Scout's scanners of these names found, from the folder of a scan.",
+)
 @click.option("--term", "terms", multiple=True, help="A word or phrase whose uses are judged, for graders of uses. May be repeated.")
 @click.option("--sample", type=click.IntRange(min=1), help="So many traces of each checkpoint, on the same prompts; without it, all.")
+@click.option(
+    "--anchors",
+    type=click.IntRange(min=1),
+    help="So many traces of each checkpoint, of those that another judge judged: what the change of judges does is then known.",
+)
 @options.run
 @options.environment
 @click.option("--max-cost", type=click.FloatRange(min=0), help="Dollars the pass may cost.")
@@ -31,15 +43,26 @@ FAULTS = 5
 @click.option("--temperature", type=click.FloatRange(min=0), help="The temperature judges sample at.")
 @click.option("--reasoning-effort", help="How hard a judge that reasons should: low, medium, high.")
 @click.option("--max-connections", type=click.IntRange(min=1), help="How many requests a judge gets at once.")
+@click.option(
+    "--batch",
+    is_flag=False,
+    flag_value="true",
+    metavar="[SIZE]",
+    callback=lambda _context, _option, told: _batch(told),
+    help="Ask by the provider's API for batches, as with Inspect's option of this name; ignored where there is none. "
+    "Killed, what is in a batch is lost and paid for. Costs are counted in full: a lower price is told by --price.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what it would ask for, and ask for nothing.")
 @options.seed
 @options.as_json
 def command(
     study: Path,
     graders: tuple[str, ...],
-    role: str,
+    role: str | None,
+    scan: Path | None,
     terms: tuple[str, ...],
     sample: int | None,
+    anchors: int | None,
     run: str | None,
     environment: str | None,
     max_cost: float | None,
@@ -58,21 +81,28 @@ def command(
 
     \b
     cotdrift grade study metagaming --model-role grader=openai/gpt-5-mini --sample 200 --max-cost 5
+    cotdrift grade study metagaming --from scans/scan_id=…
     cotdrift trend study metagaming
     """
     from cotdrift.judging import Chosen, Limits
     from cotdrift.study import Study
 
-    name, equals, models = role.partition("=")
+    if scan is not None:
+        _read_scan(study, scan, graders, as_json=as_json)
+        return
+    name, equals, models = (role or "").partition("=")
     if name != "grader" or not equals or not models:
-        raise click.BadParameter(f"{role!r} names no judge. Write for example grader=openai/gpt-5-mini.", param_hint="--model-role")
+        raise click.BadParameter(f"{role or ''!r} names no judge. Write for example grader=openai/gpt-5-mini.", param_hint="--model-role")
     config = {{"reply_tokens": "max_tokens"}.get(option, option): value for option, value in config.items() if value is not None}
+    if sample is not None and anchors is not None:
+        raise click.BadParameter("it says which traces are judged, and so does --sample. Leave one of them out.", param_hint="--anchors")
     opened = Study.open(study)
     done = opened.grade(
         *graders,
         judges=list(dict.fromkeys(models.split(","))),
         terms=terms,
         chosen=Chosen(per_checkpoint=sample, run=run, environment=environment, seed=seed),
+        anchors=anchors,
         limits=Limits(cost=max_cost, tokens=max_tokens, price=_price(price)),
         dry_run=dry_run,
         tell=(lambda _: None) if as_json else click.echo,
@@ -85,6 +115,27 @@ def command(
             click.echo(_told(judged))
 
 
+def _read_scan(study: Path, scan: Path, graders: tuple[str, ...], *, as_json: bool) -> None:
+    from cotdrift.study import Study
+
+    context = click.get_current_context()
+    given = [
+        option.opts[0]
+        for option in context.command.params
+        if isinstance(option, click.Option)
+        and option.name not in ("scan", "as_json")
+        and context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.BadParameter(f"it asks nobody, so there is nothing that {given[0]} could tell. Leave that out.", param_hint="--from")
+    done = Study.open(study).read_scan(scan, *graders)
+    if as_json:
+        options.print_json({"study": str(study), "graders": done})
+        return
+    for scanned in done:
+        click.echo("\n".join([scanned.sentence(), *(f"  {fault}" for fault in scanned.faults[:FAULTS])]))
+
+
 def _told(judged: Judged) -> str:
     missing = ", ".join(f"{many:,} {reason}" for reason, many in sorted(judged.missing.items(), key=lambda one: -one[1]))
     cost = "" if judged.cost is None else f", ${judged.cost:,.2f}"
@@ -93,6 +144,14 @@ def _told(judged: Judged) -> str:
         f"there. {judged.input_tokens:,} tokens sent, {judged.output_tokens:,} received{cost}."
     )
     return "\n".join([first, *(f"  {fault}" for fault in judged.faults[:FAULTS])])
+
+
+def _batch(told: str | None) -> bool | int | None:
+    if told in (None, "true"):
+        return True if told else None
+    if not told.isdecimal() or int(told) < 1:
+        raise click.BadParameter(f"{told!r} is no number of requests. Write for example --batch 500, or --batch at the end.")
+    return int(told)
 
 
 def _price(told: str | None) -> tuple[float, float] | None:

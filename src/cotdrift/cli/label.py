@@ -60,24 +60,24 @@ def command(study: Path, question: str, read_from: Path | None, write_to: Path |
     annotator = told.pop("annotator") or getuser()
     with Labels(opened.folder / FILE) as labels:
         if read_from or write_to:
-            _exchange(labels, grader, annotator, read_from, write_to, as_json=as_json)
+            _exchange(opened, labels, grader, annotator, read_from, write_to, as_json=as_json)
         else:
             port = told.pop("port")
             _serve(_sitting(opened, labels, grader, annotator, **told), port, as_json=as_json)
 
 
-def _exchange(labels: Labels, grader: Grader, annotator: str, read_from: Path | None, write_to: Path | None, *, as_json: bool) -> None:
+def _exchange(
+    study: Study, labels: Labels, grader: Grader, annotator: str, read_from: Path | None, write_to: Path | None, *, as_json: bool
+) -> None:
     from cotdrift.labelling.exchange import read_labels, write_labels
 
-    taken = read_labels(labels, grader, read_from, annotator=annotator) if read_from else None
+    taken = read_labels(labels, grader, read_from, annotator=annotator, ids=study.corpus.ids()) if read_from else None
     written = write_labels(labels, grader, write_to) if write_to else None
     if as_json:
         options.print_json({"import": taken, "export": written})
         return
     if taken:
-        click.echo(f"{taken.file}: {taken.added} labels read in, {taken.known} were there already.")
-        if taken.ignored:
-            click.echo(f"  Labels have no place for {', '.join(taken.ignored)}; that was left in the file.")
+        click.echo(taken.sentence())
     if written:
         left = f", {written.undecided} transcripts left out as annotators are split" if written.undecided else ""
         click.echo(f"{written.file}: {written.written} rows written{left}.")

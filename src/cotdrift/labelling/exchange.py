@@ -48,8 +48,16 @@ class Taken(Struct, frozen=True, kw_only=True):
     added: int
     known: int
     """Labels that were there already."""
+    strange: int = 0
+    """Labels of transcripts that are not in the study."""
     ignored: tuple[str, ...] = ()
     """Fields that labels have no place for."""
+
+    def sentence(self) -> str:
+        """What became of it, in a sentence or some."""
+        strange = f" {self.strange} are of transcripts that are not in the study." if self.strange else ""
+        ignored = f" Labels have no place for {', '.join(self.ignored)}; that was left in the file." if self.ignored else ""
+        return f"{self.file}: {self.added} labels read in, {self.known} were there already.{strange}{ignored}"
 
 
 class Written(Struct, frozen=True, kw_only=True):
@@ -81,10 +89,11 @@ def write_labels(labels: Labels, grader: Grader, path: Path) -> Written:
     return Written(file=str(path), written=written, undecided=undecided)
 
 
-def read_labels(labels: Labels, grader: Grader, path: Path, *, annotator: str) -> Taken:
+def read_labels(labels: Labels, grader: Grader, path: Path, *, annotator: str, ids: Mapping[str, str]) -> Taken:
     """Read the labels of a question from a file, all or none; `annotator` gave those that name nobody.
 
-    Read twice, a file adds nothing the second time. Nothing that is there is changed: a label unlike the one of its id is a fault.
+    `ids` are the corpus's: a transcript may be called as Scout calls it. Read twice, a file adds nothing the second time. Nothing that is
+    there is changed: a label unlike the one of its id is a fault.
     """
     entries: dict[str, Entry] = {}
     seen: Counter[str] = Counter()
@@ -92,6 +101,7 @@ def read_labels(labels: Labels, grader: Grader, path: Path, *, annotator: str) -
     for line, row in _rows(path):
         try:
             entry, others = _entry(row, grader, annotator, seen)
+            entry = replace(entry, transcript_id=ids.get(entry.transcript_id, entry.transcript_id))
             known = entries.get(entry.id) or labels.entry(entry.id)
             if known is not None and row.get("id") and _fixed(known) != _fixed(entry):
                 raise ValueError(f"the label {entry.id} is there already, and says something else. Leave the line out, or give it no id")
@@ -100,7 +110,8 @@ def read_labels(labels: Labels, grader: Grader, path: Path, *, annotator: str) -
         entries[entry.id] = entry
         ignored |= dict.fromkeys(others)
     added = labels.add(*entries.values())
-    return Taken(file=str(path), added=added, known=len(entries) - added, ignored=tuple(ignored))
+    strange = sum(entry.transcript_id not in ids for entry in entries.values())
+    return Taken(file=str(path), added=added, known=len(entries) - added, strange=strange, ignored=tuple(ignored))
 
 
 def _fixed(entry: Entry) -> Entry:

@@ -6,8 +6,6 @@ Whatever a model wrote reaches the page as JSON and is shown as text; the page m
 from __future__ import annotations
 
 import contextlib
-import socket
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from importlib.resources import files
 from secrets import token_urlsafe
@@ -15,7 +13,6 @@ from threading import Thread
 from typing import TypeVar
 
 import msgspec
-import uvicorn
 from msgspec import Struct
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -26,8 +23,8 @@ from starlette.routing import Mount, Route
 
 from cotdrift.errors import CotdriftError, InputError
 from cotdrift.labelling.sitting import Given, Now, Sitting, Skipped
+from cotdrift.loopback import HOST, loopback
 
-HOST = "127.0.0.1"
 HOSTS = (HOST, "localhost")
 """The names this machine calls itself; a page elsewhere that points its own name here is turned away."""
 HEADERS = {
@@ -111,22 +108,8 @@ def application(sitting: Sitting, token: str) -> Starlette:
 def serving(sitting: Sitting, *, port: int = 0) -> Iterator[Served]:
     """The page in a thread, for as long as the block runs; port 0 takes a free one."""
     token = token_urlsafe(24)
-    try:
-        bound = socket.create_server((HOST, port))
-    except OSError as fault:
-        raise InputError(f"--port {port}: {fault.strerror}. Leave --port out to take a free one.") from None
-    with bound:
-        config = uvicorn.Config(application(sitting, token), log_level="warning", access_log=False, lifespan="off", ws="none")
-        server = uvicorn.Server(config)
-        thread = Thread(target=server.run, kwargs={"sockets": [bound]}, name="labelling page", daemon=True)
-        thread.start()
-        try:
-            while not server.started and thread.is_alive():
-                time.sleep(0.01)
-            yield Served(f"http://{HOST}:{bound.getsockname()[1]}/{token}/", thread)
-        finally:
-            server.should_exit = True
-            thread.join()
+    with loopback(application(sitting, token), name="labelling page", port=port) as (address, thread):
+        yield Served(f"{address}/{token}/", thread)
 
 
 def _read(body: bytes, kind: type[Body]) -> Body:

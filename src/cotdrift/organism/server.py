@@ -8,10 +8,8 @@ with `reasoning_content` and no content is gone on with in the middle of its rea
 from __future__ import annotations
 
 import contextlib
-import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from threading import Thread
 from typing import Annotated, Any, TypeVar
 from uuid import uuid4
 
@@ -25,11 +23,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from cotdrift.errors import CotdriftError, InputError, UnknownName
+from cotdrift.loopback import HOST, loopback
 from cotdrift.organism.chat import ANSWER, Opening, Reply, Turn, opening, read_reply
 from cotdrift.organism.checkpoints import Checkpoint, load, shipped
 from cotdrift.organism.engine import Request, Sampled, apart, sample, scored, seed_of, tokens_until
 
-HOST = "127.0.0.1"
 COMPLETION_TOKENS = 16
 """What `max_tokens` is for a completion that does not say, in OpenAI's API."""
 MOST_LOGPROBS = 20
@@ -140,17 +138,8 @@ def application(counts: Counts) -> Starlette:
 def serving(port: int = 0) -> Iterator[Served]:
     """A server in a thread, for as long as the block runs; port 0 takes a free one."""
     counts = Counts()
-    with socket.create_server((HOST, port)) as bound:
-        server = uvicorn.Server(uvicorn.Config(application(counts), log_level="warning", lifespan="off"))
-        thread = Thread(target=server.run, kwargs={"sockets": [bound]}, name="organism server", daemon=True)
-        thread.start()
-        try:
-            while not server.started and thread.is_alive():
-                time.sleep(0.01)
-            yield Served(f"http://{HOST}:{bound.getsockname()[1]}/v1", counts)
-        finally:
-            server.should_exit = True
-            thread.join()
+    with loopback(application(counts), name="organism server", port=port) as (address, _):
+        yield Served(f"{address}/v1", counts)
 
 
 def _json(told: object, status: int = 200) -> Response:
