@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from cotdrift.errors import CotdriftError
     from cotdrift.estimate import Estimate
     from cotdrift.format import Format, Reading
+    from cotdrift.frame import Said, experiment
     from cotdrift.measure import Found, Measure, measure
     from cotdrift.report import report
     from cotdrift.study import Study
@@ -25,9 +26,11 @@ _HOMES = {
     "Measure": "measure",
     "Message": "trace",
     "Reading": "format",
+    "Said": "frame",
     "Study": "study",
     "Trace": "trace",
     "Trend": "trend",
+    "experiment": "frame",
     "measure": "measure",
     "report": "report",
 }
@@ -40,6 +43,9 @@ __all__ = [
     "Format",
     "Reading",
     "Corpus",
+    # what is tried
+    "experiment",
+    "Said",
     # what is measured
     "Measure",
     "measure",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from math import prod, sqrt
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ SWEEPS = 2
 """How often every column is gone over again; more gains next to nothing."""
 MENDED = 2_000
 """How many swaps are tried to tell equal rows apart."""
+DIFFERENCE = 0.10
+"""What a design is to find between two levels that share its prompts evenly."""
 
 
 def full(levels: Sequence[int]) -> Rows:
@@ -150,7 +152,7 @@ class Power(Struct, frozen=True, kw_only=True):
     alpha: float = 0.05
     power: float = 0.8
 
-    def spread(self, samples: int, *, paired: bool = False) -> float:
+    def spread(self, samples: float, *, paired: bool = False) -> float:
         """The standard deviation of a prompt's share over so many samples; of the difference of two such shares, when paired.
 
         >>> round(Power().spread(1), 3), round(Power().spread(1, paired=True), 3)
@@ -160,13 +162,13 @@ class Power(Struct, frozen=True, kw_only=True):
         parts = 2 * (between * (1 - self.kept) + within) if paired else between + within
         return sqrt(self.rate * (1 - self.rate) * parts)
 
-    def prompts(self, difference: float, samples: int) -> float:
+    def prompts(self, difference: float, samples: float) -> float:
         """How many prompts each of two levels needs for this difference to be found."""
         return float(
             self._test(paired=False).solve_power(effect_size=difference / self.spread(samples), alpha=self.alpha, power=self.power)
         )
 
-    def smallest(self, prompts: float, samples: int, *, paired: bool = False) -> float | None:
+    def smallest(self, prompts: float, samples: float, *, paired: bool = False) -> float | None:
         """The smallest difference that is found with so many prompts on each side; None when they are too few for any."""
         if prompts < 2:
             return None
@@ -179,3 +181,27 @@ class Power(Struct, frozen=True, kw_only=True):
         from statsmodels.stats.power import TTestIndPower, TTestPower
 
         return TTestPower() if paired else TTestIndPower()
+
+
+def smallest_differences(
+    power: Power, prompts: int, samples: float, *, paired: str, behaviour: str, kept_from: str, by_size: Mapping[int, Sequence[str]]
+) -> list[str]:
+    """How small a difference a design finds, in sentences.
+
+    `paired` says what is compared on the same prompts, `behaviour` what answers do, `by_size` the factors by how many levels share the prompts.
+    """
+    found = [(paired, power.smallest(prompts, samples, paired=True))]
+    for size, names in sorted(by_size.items()):
+        share = prompts // size
+        each = f"{share} prompt{'s' * (share != 1)} each"
+        found.append((f"level against level of {', '.join(names)} ({each})", power.smallest(share, samples)))
+    needed = round(2 * power.prompts(DIFFERENCE, samples) + 0.5)
+    assumed = (
+        f"if {power.rate:.0%} of answers {behaviour}, two answers to one prompt correlate by {power.correlation:g}, and prompts keep "
+        f"{power.kept:.0%} of their differences from {kept_from}"
+    )
+    return [
+        f"Smallest differences found with {power.power:.0%} power at the {power.alpha:.0%} level, prompts as clusters, {assumed}:",
+        *(f"  {what}: {'none' if least is None else f'{100 * least:.0f} points'}" for what, least in found),
+        f"To find {100 * DIFFERENCE:.0f} points between two halves of the prompts takes {needed} of them at {samples:g} samples.",
+    ]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import importlib.util
 import inspect
 import os
 import shutil
+import sys
+import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from io import StringIO
@@ -18,6 +21,7 @@ import msgspec
 from msgspec import Struct
 from tqdm import tqdm
 
+from cotdrift.declared import Declared
 from cotdrift.errors import CotdriftError, InputError, UnknownName
 from cotdrift.shelf import collect
 
@@ -65,6 +69,8 @@ class Experiment(Struct, frozen=True, kw_only=True):
     """What is left for a person to do once the traces are in the study, in sentences."""
     check: Callable[..., Awaitable[None]] | None = None
     """Asks a model whether it can be put to this at all: takes it and the task's arguments, and complains where it cannot."""
+    declared: Declared | None = None
+    """What is compared, for the report's own section on it; None where the experiment has a page of its own."""
 
     def arguments(self, told: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments that differ from the task's defaults; a complaint of those that it does not take."""
@@ -81,16 +87,50 @@ class Experiment(Struct, frozen=True, kw_only=True):
 
 
 def experiment_called(name: str) -> Experiment:
-    """The experiment of this name."""
+    """The experiment of this name on the shelf, or the one in a file: `PATH.py`, or `PATH.py@NAME` where it holds several."""
+    path, _, one = name.partition(".py@") if ".py@" in name else (name.removesuffix(".py"), "", "")
     try:
-        known: dict[str, Experiment] = collect("experiments", Experiment)
+        known = _in_file(Path(f"{path}.py")) if path != name else collect("experiments", Experiment)
     except ModuleNotFoundError as fault:
         if (fault.name or "").partition(".")[0] != "inspect_ai":
             raise
         raise InputError("Experiments are run by Inspect, which is not installed. Install it: pip install 'cotdrift[inspect]'") from None
-    if name not in known:
-        raise UnknownName("experiment", name, known)
-    return known[name]
+    if path == name:
+        one = name
+    elif not one and len(known) == 1:
+        return next(iter(known.values()))
+    elif not one:
+        raise InputError(f"{name}: it holds {len(known)} experiments. Say which: {name}@{next(iter(known))}")
+    if one not in known:
+        raise UnknownName("experiment", one, known)
+    return known[one]
+
+
+def _in_file(path: Path) -> dict[str, Experiment]:
+    """The experiments at the top of a file of the user's own, by name; the file is run."""
+    name = f"cotdrift_experiment_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise InputError(f"{path}: there is no such file. Check the path, or give the name of an experiment on the shelf.")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)  # before it runs: what it defines looks itself up there
+    try:
+        spec.loader.exec_module(module)
+    except CotdriftError as fault:
+        raise InputError(f"{path}: {fault}") from fault
+    except ModuleNotFoundError as fault:
+        if (fault.name or "").partition(".")[0] == "inspect_ai":
+            raise
+        raise InputError(f"{path}: {_plain(fault)} Install it, or take the import out.") from fault
+    except Exception as fault:  # the user's code may raise anything
+        line = next((step.lineno for step in reversed(traceback.extract_tb(fault.__traceback__)) if step.filename == str(path)), None)
+        place = getattr(fault, "lineno", None) or line
+        raise InputError(
+            f"{path}{f':{place}' if place else ''}: {type(fault).__name__}: {_first_line(str(fault))}. Mend the file."
+        ) from fault
+    found = {thing.name: thing for thing in vars(module).values() if isinstance(thing, Experiment)}
+    if not found:
+        raise InputError(f"{path}: it defines no experiment. Decorate a function with @experiment(…), as in docs/experiments.md.")
+    return found
 
 
 class Ran(Struct, frozen=True, kw_only=True):
@@ -130,11 +170,12 @@ def run(
     told: Mapping[str, Any],
     model_args: Mapping[str, Any] | None = None,
     limit: int | None = None,
+    places: Mapping[str, Mapping[str, Any]] | None = None,
     **config: Any,
 ) -> list[Ran]:
     """Put an experiment to every model, one after the other; what is in the folder of logs already is not asked again.
 
-    `told` are the task's arguments, `config` Inspect's generation options. Nothing is paid for twice: a run that was killed takes finished
+    `told` are the task's arguments, `config` Inspect's generation options; `places` has the run and step of models that do not say them. Nothing is paid for twice: a run that was killed takes finished
     samples from its log and other answers that came from a cache, and more `samples` are added to those there are.
     """
     told = experiment.arguments(told)
@@ -145,12 +186,15 @@ def run(
     many = min(len(task.dataset), limit or len(task.dataset)) * samples * len(names)
     ran = []
     with _alone(log_dir), _cache(log_dir) as cache, _progress(experiment.name, many):
-        _check_logs(experiment, task, log_dir, asked_for, config)
+        _check_logs(experiment, log_dir, asked_for, config, task.version)
         for name in names:  # no two at once: two local checkpoints may be more than the memory holds
             try:
                 if experiment.check:
                     _checked(experiment.check, name, model_args or {}, asked_for)
-                log = _evaluated(task, name, model_args or {}, log_dir=str(log_dir), limit=limit, epochs=samples, **config)
+                place = dict((places or {}).get(name, {}))
+                log = _evaluated(
+                    task, name, model_args or {}, log_dir=str(log_dir), limit=limit, epochs=samples, metadata=place or None, **config
+                )
             except InputError as fault:
                 ran.append(Ran(model=name, log=None, samples=0, failed=(str(fault),)))
             else:
@@ -283,7 +327,7 @@ def _remove_superseded(log_dir: Path, log: EvalLog) -> None:
             _path(found.name).unlink()
 
 
-def _check_logs(experiment: Experiment, task: Task, log_dir: Path, told: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+def _check_logs(experiment: Experiment, log_dir: Path, told: Mapping[str, Any], config: Mapping[str, Any], version: int | str) -> None:
     """A folder holds one design, sampled one way: where two share a prompt, one answer would stand twice."""
     from inspect_ai.log import list_eval_logs, read_eval_log
 
@@ -295,8 +339,11 @@ def _check_logs(experiment: Experiment, task: Task, log_dir: Path, told: Mapping
             raise InputError(
                 f"{log_dir}: {experiment.name} was run here with other arguments ({before}). Give the same, or another study by --into."
             )
-        if header.eval.task_version != task.version:
-            raise InputError(f"{log_dir}: {experiment.name} was run here with other prompts. Give another study by --into.")
+        if header.eval.task_version != version:
+            raise InputError(
+                f"{log_dir}: {experiment.name} was run here with other prompts or outcomes, or as another version. "
+                "Undo the change, or give another study by --into."
+            )
 
 
 def _arguments(told: Mapping[str, Any], config: Mapping[str, Any]) -> list[str]:

@@ -12,9 +12,12 @@ from typing import get_args
 
 import polars as pl
 
+from cotdrift.arms import Tried, tried
 from cotdrift.continuations import OWN, PATTERN, SHARED, Continued, continued
+from cotdrift.declared import declared_in
 from cotdrift.errors import NotEnough
 from cotdrift.findings import Exclusion, Findings, Passages, Sampled
+from cotdrift.foretold import Foretold, foretold
 from cotdrift.gaming import ENVIRONMENTS, Gaming, gaming_of
 from cotdrift.scores import scores_of
 from cotdrift.sentences import clear_changes
@@ -40,7 +43,7 @@ def find(study: Study, *, watch: Path | None = None, seed: int = 0) -> Findings:
     terms = _terms(study, watch, seed)
     shown = {run: _worth_showing(run, terms) for run in runs}
     passages = [_passages(study, term, run) for run, terms_of_run in shown.items() for term in terms_of_run]
-    gaming = _gaming(study, values, seed)
+    gaming, experiments, kept = _gaming(study, values, seed), _tried(study, seed), foretold(study, seed=seed)
     went_on = _continued(study, values, seed)
     ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
     ids |= {example.transcript_id for found in (gaming, *went_on) if found for example in found.examples}
@@ -59,6 +62,8 @@ def find(study: Study, *, watch: Path | None = None, seed: int = 0) -> Findings:
         serving=study.check(trends, seed=seed),
         gaming=gaming,
         continued=went_on,
+        tried=experiments,
+        foretold=kept if kept.verdicts or kept.faults else None,
         exclusions=_exclusions(study, trends, rejected),
         rejected=rejected,
         warnings=_warnings(study, trends),
@@ -66,6 +71,7 @@ def find(study: Study, *, watch: Path | None = None, seed: int = 0) -> Findings:
             *_paragraphs("methods.txt"),
             *(_paragraphs("methods_gaming.txt") if gaming else ()),
             *(_paragraphs("methods_prefixes.txt") if went_on else ()),
+            *_of_frame(experiments, kept),
         ],
         versions=_versions(),
     )
@@ -125,6 +131,18 @@ def _continued(study: Study, values: dict[str, Values], seed: int) -> list[Conti
     found = [
         continued(of.frame.filter(ours).join(margins, on="transcript_id", how="left"), of.measure, of.unit, ends=ends, seed=seed)
         for of in looked_for
+    ]
+    return [one for one in found if one is not None]
+
+
+def _tried(study: Study, seed: int) -> list[Tried]:
+    """What the experiments say that declared themselves in this study."""
+    columns = pl.col("run", "step", "environment", "prompt_id"), pl.col("^(condition_arm|outcome_.*)$")
+    found = [
+        tried(
+            study.corpus.scan().filter(pl.col("environment").is_in(declared.environments)).select(*columns).collect(), declared, seed=seed
+        )
+        for declared in declared_in(study.folder)
     ]
     return [one for one in found if one is not None]
 
@@ -210,6 +228,11 @@ def _warnings(study: Study, trends: Iterable[Trend]) -> list[str]:
     told = [f"{trend.run}: {warning}" for trend in trends for warning in trend.warnings]
     guessed = [guess for source in study.corpus.sources for guess in source.guessed]
     return list(dict.fromkeys([*told, *guessed]))
+
+
+def _of_frame(experiments: Sequence[Tried], kept: Foretold) -> list[str]:
+    paragraphs = _paragraphs("methods_frame.txt")
+    return [paragraph for paragraph, applies in zip(paragraphs, (experiments, kept.verdicts), strict=True) if applies]
 
 
 def _paragraphs(name: str) -> list[str]:

@@ -12,7 +12,9 @@ from cotdrift.continuation_sentences import what_continues
 from cotdrift.sentences import Change, what_changed, what_games
 
 if TYPE_CHECKING:
+    from cotdrift.arms import Tried
     from cotdrift.continuations import Continued
+    from cotdrift.foretold import Foretold
     from cotdrift.gaming import Gaming
     from cotdrift.serving import Serving
     from cotdrift.study import Passage
@@ -88,6 +90,10 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """What the experiment reward_hint says; None when the study holds none of its traces."""
     continued: Sequence[Continued] = ()
     """What the experiment prefixes says, an entry a behaviour; empty when the study holds none of its traces."""
+    tried: Sequence[Tried] = ()
+    """Experiments without a page of their own."""
+    foretold: Foretold | None = None
+    """What became of the predictions registered in the study; None when there are none."""
     exclusions: Sequence[Exclusion] = ()
     rejected: int = 0
     """Records that could not be read as traces."""
@@ -116,4 +122,5 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
         """What changed, in sentences with numbers; each names its run where there are several."""
         every = (*self.changes, *self.gamed, *self.went_on)
         several = len({change.run for change in every}) > 1
-        return tuple(f"{change.run}: {change.sentence}" if several and change.run else change.sentence for change in every)
+        told = [verdict.sentence() for verdict in self.foretold.verdicts] + [*self.foretold.faults] if self.foretold else []
+        return (*told, *(f"{change.run}: {change.sentence}" if several and change.run else change.sentence for change in every))

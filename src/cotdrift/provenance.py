@@ -11,7 +11,7 @@ from cotdrift.errors import InputError
 from cotdrift.format import Reading
 from cotdrift.opening import bare_name
 
-KEYWORDS = "global_?step|training_?step|steps?|checkpoint|ckpt|policy|iteration|iter|completions"
+KEYWORDS = "global_?step|training_?step|steps?|checkpoint|ckpt|policy|iteration|iter|completions|adapter"
 NAMED_STEP = re.compile(rf"(?i)(?:^|(?<=[^a-z]))(?:{KEYWORDS})[_\-=.]?(\d{{1,15}})(?!\d)")
 AT_STEP = re.compile(r"@(?:[a-zA-Z_]*[_-])?(\d{1,15})$")
 GENERIC = frozenset(
@@ -71,14 +71,38 @@ def step_in_name(name: str) -> int | None:
 def without_step(name: str) -> str:
     """A name without the part that gives the step; of RUN@STEP the run alone, whichever provider or folder it is sampled from.
 
+    An adapter on a base model, which Inspect writes BASE:ADAPTER, is the run.
+
     >>> without_step("organism/hinted@400"), without_step("step_100"), without_step("lab/policy-1000")
     ('hinted', '', 'lab/policy')
+    >>> without_step("vllm/lab/base:org/hinted@step-400"), without_step("vllm/lab/base:/runs/hinted/checkpoint-400")
+    ('hinted', 'hinted')
     """
     if name.isdigit():
         return ""
+    base, colon, adapter = name.rpartition(":")
+    if colon and step_in_name(adapter) is not None:
+        return without_step(adapter).rpartition("/")[2] or base.rpartition("/")[2]
     if AT_STEP.search(name):
         name = name.rpartition("/")[2]
-    return NAMED_STEP.sub(lambda found: "policy" if found[0].lower().startswith("policy") else "", AT_STEP.sub("", name)).strip(" _-.=@/")
+    return NAMED_STEP.sub(_of_any_step, AT_STEP.sub("", name)).strip(" _-.=@/")
+
+
+def _of_any_step(found: re.Match[str]) -> str:
+    """What is left of a name's part that gives the step: the word, where it says what the thing is."""
+    return next((word for word in ("policy", "adapter") if found[0].lower().startswith(word)), "")
+
+
+def place_in_series(pattern: str, step: int) -> dict[str, Any]:
+    """The run and the step of one model of a series, where its name alone does not say them.
+
+    >>> place_in_series("openai-api/lab/hinted-{step}", 400), place_in_series("organism/hinted@{step}", 400)
+    ({'run': 'hinted', 'step': 400}, {})
+    """
+    if step_in_name(pattern.replace("{step}", str(step))) == step:
+        return {}
+    run = pattern.replace("{step}", "").rstrip(" _-.=@/:")
+    return {"run": re.split("[/:]", run)[-1], "step": step}
 
 
 def whole_number(value: Any) -> int:

@@ -27,6 +27,7 @@ from cotdrift.find import find
 from cotdrift.findings import Findings
 from cotdrift.format import Reading
 from cotdrift.ingest import Ingested
+from cotdrift.page import arms as arms_shown
 from cotdrift.page import gaming as gaming_shown
 from cotdrift.page import prefixes as prefixes_shown
 from cotdrift.page import shown
@@ -148,6 +149,7 @@ def page(findings: Findings) -> str:
         server=of_serving(findings.serving) if findings.serving else (),
         gaming=gaming_shown.section(findings, rows),
         prefixes=prefixes_shown.section(findings, rows),
+        tried=[arms_shown.section(one, rows) for one in findings.tried],
         longest=LONGEST_LINE,
     )
     return text
@@ -166,6 +168,7 @@ def _rows(findings: Findings) -> dict[str, list[dict[str, Any]]]:
         "environments": environment_rows([trend for trend in surface if trend.measure in foremost], findings.environments),
         **(_gaming_rows(findings.gaming) if findings.gaming else {}),
         **(_prefix_rows(findings) if findings.continued else {}),
+        **arms_shown.rows(findings.tried),
     }
 
 
@@ -204,6 +207,7 @@ def _figures(findings: Findings, rows: dict[str, list[dict[str, Any]]]) -> dict[
     for name, draw in DRAWN.items():
         if rows.get(name):
             drawn[name] = draw(rows[name], runs)
+    drawn |= arms_shown.figures(findings.tried, rows)
     if rows.get("gaming_probes"):
         drawn["gaming_probes"] = small_multiples(rows["gaming_probes"], zero=True)
     return drawn

@@ -33,7 +33,7 @@ def command(
     rejected = sum(source.rejected for source in done.ingested)
     if as_json:
         told = {"report": str(done.page), "study": str(done.study.folder), "rejected": rejected}
-        options.print_json(told | {"serving": server, "sentences": done.findings.sentences})
+        options.print_json(told | {"serving": server, "predictions": done.findings.foretold, "sentences": done.findings.sentences})
     else:
         for sentence in server[:1]:
             click.echo(f"{sentence} All that was looked at: cotdrift check {done.study.folder}")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cotdrift.cli import options
+
+if TYPE_CHECKING:
+    from cotdrift.experiment import Experiment
+    from cotdrift.study import Study
 
 FAILED = 4
 """The exit code when samples failed."""
@@ -41,6 +45,8 @@ def command(
 ) -> None:
     """Put an EXPERIMENT to checkpoints, and read the answers into a study.
 
+    EXPERIMENT is the name of one on the shelf, or a file of your own, PATH.py.
+
     It says first what it will ask and how small a difference that finds. Stopped, the same command goes on where it was; given more
     models or samples, it asks for those alone. The logs stay in the study. Samples that fail are named; the exit code is then 4.
 
@@ -49,9 +55,11 @@ def command(
     cotdrift trend study gaming
     """
     from cotdrift.experiment import checkpoints, experiment_called, run
+    from cotdrift.provenance import place_in_series
     from cotdrift.study import Study
 
-    asked = [*models, *(checkpoints(series, steps or "") if series else ())]
+    in_series = checkpoints(series, steps or "") if series else []
+    asked = [*models, *in_series]
     if not asked:
         raise click.UsageError("Which checkpoints? Give --model, or --series and --steps.")
     known = experiment_called(experiment)
@@ -64,17 +72,19 @@ def command(
             click.echo(sentence)
     config = {name: value for name, value in config.items() if value is not None}
     args = dict(map(_pair, model_args))
-    ran = run(known, asked, log_dir=into / "logs" / known.name, told=arguments, model_args=args, limit=limit, **config)
+    at = [int(step) for step in (steps or "").split(",") if step.strip()]
+    places = {name: place_in_series(series or "", step) for name, step in zip(in_series, at, strict=False)}
+    ran = run(known, asked, log_dir=into / "logs" / known.name, told=arguments, model_args=args, limit=limit, places=places, **config)
     had = [one for one in ran if one.log]
     study.forget_lost(into / "logs" / known.name)
     ingested = study.ingest([one.log for one in had if one.log])
-    left = known.look_over(study)
+    left, reached = known.look_over(study), _reached(study, known)
     if as_json:
-        options.print_json({"study": str(into), "plan": plan, "models": ran, "sources": ingested, "left": left})
+        options.print_json({"study": str(into), "plan": plan, "models": ran, "sources": ingested, "reached": reached, "left": left})
     else:
         for one, source in zip(had, ingested, strict=True):
             click.echo(f"{one.model}: {source.traces} traces, {source.status}, from {one.log}")
-        for sentence in left:
+        for sentence in [*reached, *left]:
             click.echo(sentence)
     failed = [sentence for one in ran for sentence in one.failed]
     for sentence in failed[:NAMED]:
@@ -86,6 +96,17 @@ def command(
     if any(source.rejected for source in ingested):
         click.echo(f"Some samples could not be read; they are kept whole in {study.rejected}.", err=True)
         click.get_current_context().exit(options.REJECTED)
+
+
+def _reached(study: Study, known: Experiment) -> list[str]:
+    """How precisely arms are known to differ, for an experiment of the frame; what it compares is kept in the study for the report."""
+    from cotdrift.arms import precision, tried
+
+    if known.declared is None:
+        return []
+    known.declared.keep(study.folder)
+    found = tried(study.corpus.scan().drop("messages", "reasoning", "answer", "prompt").collect(), known.declared)
+    return precision(found) if found else []
 
 
 def _pair(told: str) -> tuple[str, Any]:

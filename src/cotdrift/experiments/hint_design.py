@@ -9,7 +9,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from cotdrift.conflict import FIELDS, GATES, LABELS, LOSSES, PAIRS, RULES, WORDINGS, Pays, Setting
-from cotdrift.design import Power, dependence, fraction, full
+from cotdrift.design import DIFFERENCE, Power, dependence, fraction, full, smallest_differences
 from cotdrift.errors import InputError, UnknownName
 
 ENVIRONMENTS = {"conflict": "reward_hint", "agree": "reward_hint_agree", "probe": "reward_hint_probe"}
@@ -42,8 +42,6 @@ PROBES = {
 MOST_CELLS = 10_000
 SAMPLES = 4
 """Answers to each prompt: enough to see how far they differ, few enough to spend the rest on more prompts."""
-DIFFERENCE = 0.10
-"""What the default number of prompts is to find between two levels that share them evenly."""
 
 
 class Cell(Struct, frozen=True, kw_only=True):
@@ -143,27 +141,23 @@ class Layout(Struct, frozen=True, kw_only=True):
 
     def sentences(self, *, samples: int, probes: bool) -> list[str]:
         """What is asked, what it costs a checkpoint, and how small a difference it finds."""
-        many, power = len(self.cells), Power()
+        many = len(self.cells)
         whole = f"all {self.combinations:,}" if many == self.combinations else f"a balanced {many} of the {self.combinations:,}"
         asked = f"with its agreeing twin{' and 3 probes' if probes else ''}, {samples} sample{'s' * (samples != 1)} each"
         total = f"{many * (2 + len(PROBES) * probes) * samples:,} answers a checkpoint"
         to_probes = f", {many * len(PROBES) * samples:,} of them to probes (probes=false leaves these out)" if probes else ""
-        found = [("checkpoint against checkpoint, conflict against twin (the same prompts)", power.smallest(many, samples, paired=True))]
-        for size, names in sorted(self._by_size().items()):
-            share = many // size
-            each = f"{share} prompt{'s' * (share != 1)} each"
-            found.append((f"level against level of {', '.join(names)} ({each})", power.smallest(share, samples)))
-        needed = round(2 * power.prompts(DIFFERENCE, samples) + 0.5)
-        assumed = (
-            f"if {power.rate:.0%} of answers game, two answers to one prompt correlate by {power.correlation:g}, and prompts keep "
-            f"{power.kept:.0%} of their differences from one checkpoint to another or to the twin"
-        )
         return [
             f"{many} prompts ({whole} combinations of {', '.join(self.varied)}), {asked}: {total}{to_probes}.",
             f"The two factors that depend on each other most do so by Cramér's V = {self.dependence:.2f}, of 0 to 1.",
-            f"Smallest differences found with {power.power:.0%} power at the {power.alpha:.0%} level, prompts as clusters, {assumed}:",
-            *(f"  {what}: {'none' if least is None else f'{100 * least:.0f} points'}" for what, least in found),
-            f"To find {100 * DIFFERENCE:.0f} points between two halves of the prompts takes {needed} of them at {samples} samples.",
+            *smallest_differences(
+                Power(),
+                many,
+                samples,
+                paired="checkpoint against checkpoint, conflict against twin (the same prompts)",
+                behaviour="game",
+                kept_from="one checkpoint to another or to the twin",
+                by_size=self._by_size(),
+            ),
         ]
 
     def _by_size(self) -> dict[int, list[str]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from inspect_ai import Epochs, Task, task
 from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.model import ChatMessage, ChatMessageSystem, ChatMessageUser
+from inspect_ai.model import ChatMessage
 from inspect_ai.scorer import Metric, SampleScore, Score, Scorer, Target, Value, grouped, mean, metric, scorer, stderr
 from inspect_ai.solver import TaskState, generate
 
@@ -18,6 +18,7 @@ from cotdrift.experiment import METADATA, Asked, Experiment
 from cotdrift.experiments.doubtful import queue_of, take_corrections, write_queue
 from cotdrift.experiments.extraction import Extracted, extract
 from cotdrift.experiments.hint_design import ENVIRONMENTS, PROBES, SAMPLES, Cell, Layout, setting_of
+from cotdrift.frame import chat
 
 if TYPE_CHECKING:
     from cotdrift.study import Study
@@ -61,9 +62,11 @@ def reward_hint(
 
 def samples_of(cell: Cell, *, probes: bool) -> list[Sample]:
     """The conflict, its twin, and the probes."""
-    made = [_sample(cell, pays, pays, _messages(cell.setting(pays).messages)) for pays in ("conflict", "agree")]
+    made = [_sample(cell, pays, pays, chat(cell.setting(pays).messages)) for pays in ("conflict", "agree")]
     if probes:
-        made += [_sample(cell, "probe", f"probe {name}", [ChatMessageUser(content=cell.probe(name))], probe=name) for name in PROBES]
+        made += [
+            _sample(cell, "probe", f"probe {name}", chat([{"role": "user", "content": cell.probe(name)}]), probe=name) for name in PROBES
+        ]
     return made
 
 
@@ -72,11 +75,6 @@ def _sample(cell: Cell, kind: str, called: str, asked: list[ChatMessage], **more
         environment=ENVIRONMENTS[kind], prompt_id=cell.prompt_id, conditions=dict(cell.conditions) | more, scorer=behaviour.__name__
     )
     return Sample(id=f"{called} ({cell.prompt_id})", input=asked, metadata=said.in_metadata())
-
-
-def _messages(messages: list[dict[str, str]]) -> list[ChatMessage]:
-    made = {"system": ChatMessageSystem, "user": ChatMessageUser}
-    return [made[message["role"]](content=message["content"]) for message in messages]
 
 
 @scorer(
