@@ -2,6 +2,7 @@
 
 import sys
 
+from cotdrift.experiments.apparent_success import apparent_success
 from cotdrift.experiments.prefixes import prefixes
 from cotdrift.experiments.reward_hint import reward_hint
 from cotdrift.organism.provider import organism
@@ -9,4 +10,4 @@ from cotdrift.organism.provider import organism
 if "inspect_scout" in sys.modules:  # who runs Inspect alone does not pay for it
     import cotdrift.scanners  # noqa: F401  # to be found is all that it is for
 
-__all__ = ["organism", "prefixes", "reward_hint"]
+__all__ = ["apparent_success", "organism", "prefixes", "reward_hint"]

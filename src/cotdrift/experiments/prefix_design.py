@@ -9,18 +9,16 @@ from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
-import polars as pl
 from msgspec import Struct
 from msgspec.structs import replace
 
 from cotdrift.corpus import Corpus
 from cotdrift.design import Power
 from cotdrift.errors import InputError, NotEnough, UnknownName
+from cotdrift.experiments.behaviours import seen_in
 from cotdrift.format import Reading
 from cotdrift.formats import identify
-from cotdrift.judgment import Judgments, Quote, locate
-from cotdrift.measurement import Measurements
+from cotdrift.judgment import locate
 from cotdrift.text import sentences, spans
 from cotdrift.trace import Message, Rejected, Trace
 
@@ -187,28 +185,8 @@ def _in_file(path: Path) -> Iterator[Trace]:
 
 def _by_behaviour(folder: Path, chosen: Chosen) -> dict[str, int | None]:
     """The traces of a study in which the behaviour is, and where it begins in the reasoning, as far as that is known."""
-    name, least = chosen.behaviour, chosen.least
-    rows = Corpus(folder / "corpus").scan()
-    if f"outcome_{name}" in rows.collect_schema().names():
-        return dict.fromkeys(rows.filter(pl.col(f"outcome_{name}") >= least).select("transcript_id").collect()["transcript_id"])
-    measured = Measurements(folder / "measurements").scan().filter(pl.col("measure") == name)
-    if (found := measured.select("transcript_id", "value", "start").collect()).height:
-        return dict(found.filter(pl.col("value") >= least).select("transcript_id", "start").iter_rows())
-    judged = Judgments(folder / "judgments.sqlite").frame(name).filter(pl.col("level") == 0)
-    if not judged.height:
-        raise UnknownName("outcome, measure or grader of this study", str(name), _names(folder))
-    places: dict[str, int | None] = {}
-    for transcript_id, quotes in judged.filter(pl.col("value") >= least).select("transcript_id", "quotes").iter_rows():
-        located = [quote.start for quote in msgspec.json.decode(quotes, type=list[Quote]) if quote.where == "reasoning"]
-        known = [start for start in (*located, places.get(transcript_id)) if start is not None]
-        places[transcript_id] = min(known, default=None)
-    return places
-
-
-def _names(folder: Path) -> list[str]:
-    outcomes = [name.removeprefix("outcome_") for name in Corpus(folder / "corpus").scan().collect_schema().names() if "outcome_" in name]
-    measures = Measurements(folder / "measurements").scan().select("measure").unique().collect()["measure"].to_list()
-    return [*outcomes, *sorted(measures), *Judgments(folder / "judgments.sqlite").graders()]
+    found = seen_in(folder, str(chosen.behaviour), least=chosen.least)
+    return {name: one.start for name, one in found.items() if one.shows}
 
 
 def _pattern(name: str, told: str | None) -> re.Pattern[str] | None:
