@@ -168,7 +168,7 @@ def plan(*, questions: str | None = None, samples: int = SAMPLES) -> list[str]:
     each = f"{samples} sample{'s' * (samples != 1)} each"
     found = "none" if smallest is None else f"{100 * smallest:.0f} points"
     return [
-        f"{many} questions, {each}: {many * samples:,} answers a checkpoint; the judge is asked about each twice, without and with its reasoning.",
+        f"{many} questions, {each}: {many * samples:,} answers a checkpoint; the judge sees each twice, without and with its reasoning.",
         f"Smallest difference between two checkpoints found with {Power().power:.0%} power, questions as clusters: {found}.",
     ]
 
