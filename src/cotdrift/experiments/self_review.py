@@ -76,7 +76,7 @@ def _drawn(trajectories: str | None, behaviour: str | None, least: float, most: 
         raise InputError("self_review needs trajectories of which the truth is known. Give -T trajectories=STUDY and -T behaviour=NAME.")
     folder = Path(trajectories)
     if not (folder / "study.json").is_file():
-        raise InputError(f"trajectories={folder}: this is no study. Make one of the rollouts: cotdrift ingest STUDY FILE.")
+        raise InputError(f"trajectories={folder}: this is no study. Make one of the rollouts: cotdrift ingest FILE --into STUDY.")
     if most < 1:
         raise InputError(f"most={most}: give 1 or more.")
     seen = seen_in(folder, behaviour, least=least)
