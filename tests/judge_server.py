@@ -23,6 +23,10 @@ class Served:
         self.lock = threading.Lock()
 
 
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # of five, the default, some that come at once are turned away
+
+
 @contextmanager
 def judge(says: Callable[[str], Reply]) -> Iterator[Served]:
     """A judge that listens until the end of the block."""
@@ -51,7 +55,7 @@ def judge(says: Callable[[str], Reply]) -> Iterator[Served]:
         def log_message(self, *_: object) -> None:
             """Quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     served = Served(f"http://127.0.0.1:{server.server_address[1]}")
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -134,6 +134,12 @@ def test_a_map_that_is_no_pair_is_explained(rollouts: Rollouts, tmp_path: Path, 
     assert done.code == 2 and "Write for example --map reasoning=thinking" in done.err
 
 
+def test_a_truth_that_names_no_outcome_says_how_to_write_it(rollouts: Rollouts, tmp_path: Path, run: Callable[..., Ran]) -> None:
+    done = run("report", rollouts(), "--into", tmp_path / "study", "--truth", "metagaming")
+    assert done.code == 2
+    assert "'metagaming' is not GRADER=OUTCOME. Write for example --truth reward_reasoning=mentions_grader." in done.err
+
+
 def test_the_command_is_installed() -> None:
     done = subprocess.run([sys.executable, "-m", "cotdrift", "--version"], capture_output=True, text=True, check=True)
     assert "cotdrift" in done.stdout

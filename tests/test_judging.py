@@ -9,10 +9,12 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 
 from cotdrift.asking import REPEATED
 from cotdrift.cli import cli
@@ -160,7 +162,8 @@ def test_a_judge_asked_in_batches_is_the_same_judge_and_gets_all_at_once(
     waiting = threading.Barrier(30, timeout=60)
 
     def together(prompt: str) -> str:
-        waiting.wait()  # broken, and a failure, unless thirty are under way at once
+        with suppress(threading.BrokenBarrierError):  # broken unless thirty are under way at once
+            waiting.wait()
         return heed(prompt)
 
     command = ["grade", str(study.folder), str(talks), "--model-role", f"grader={JUDGE}", "--sample", "15"]
@@ -169,6 +172,7 @@ def test_a_judge_asked_in_batches_is_the_same_judge_and_gets_all_at_once(
         assert judges_of([JUDGE], batch=500)[JUDGE].config.batch == 500  # of which Inspect makes batches where it can
         monkeypatch.setattr("cotdrift.asking.REPEATED", 0.0)
         cli.main([*command, "--batch", "500"], standalone_mode=False)
+        assert not waiting.broken
         assert len(served.asked) == 30 and "30 judgments; missing: none" in capsys.readouterr().out
         cli.main([*command, "--batch"], standalone_mode=False)
         cli.main(command, standalone_mode=False)
@@ -291,3 +295,48 @@ def test_the_command_says_what_came_and_the_trend_what_it_means(
 def use(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in served.environment.items():
         monkeypatch.setenv(name, value)
+
+
+def test_what_cannot_be_read_is_drawn_like_any_other_trace_and_counted_as_set_aside(
+    tmp_path: Path, talks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = ("raw", "redacted", "summary")
+    texts = {"raw": "The grader pays.", "redacted": "", "summary": "It summed up."}
+    rows = [
+        {"run": "toy", "step": step, "prompt_id": f"p{prompt}", "reasoning": texts[kind], "reasoning_kind": kind, "answer": "4"}
+        for step in (0, 100)
+        for prompt in range(60)
+        for kind in (kinds[prompt % 3] if step else "raw",)
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    study = Study.make(tmp_path / "redacted")
+    study.ingest([tmp_path / "rows.jsonl"])
+    said: list[str] = []
+    with judge(heed) as served:
+        use(served, monkeypatch)
+        chosen = Chosen(per_checkpoint=30)
+        (judged,) = study.grade(talks, judges=[JUDGE], chosen=chosen, tell=said.append)
+        asked = len(served.asked)
+        (again,) = study.grade(talks, judges=[JUDGE], chosen=chosen)
+        assert len(served.asked) == asked and again.plan.had == judged.plan.asked
+    assert "set aside, as their reasoning cannot be read" in said[0]
+    assert judged.missing == {} and judged.plan.traces + judged.plan.set_aside == 60
+    first, last = study.trend("talks")[0].points
+    assert (first.traces, first.set_aside) == (30, 0)
+    assert last.set_aside == judged.plan.set_aside == 30 - last.traces and 10 < last.set_aside < 30
+    assert set(last.why) == {"reasoning is redacted", "reasoning is summary"}
+    assert last.missing == 0 and (last.bound_low, last.bound_high) == (last.value, last.value)
+
+
+def test_a_plan_says_where_there_is_no_prompt_to_show(tmp_path: Path, study: Study) -> None:
+    (tmp_path / "bare.jsonl").write_text(
+        "".join(json.dumps({"prompt_id": f"p{n}", "reasoning": "So.", "answer": "4"}) + "\n" for n in range(7))
+    )
+    bare = Study.make(tmp_path / "bare")
+    bare.ingest([tmp_path / "bare.jsonl"])
+    for asked, without in ((bare, True), (study, False)):
+        said: list[str] = []
+        asked.grade("metagaming", judges=["mockllm/model"], dry_run=True, tell=said.append)
+        assert ("no prompt, which this grader is to see" in said[0]) == without
+    told = ["grade", str(bare.folder), "metagaming", "--model-role", "grader=mockllm/model", "-M", "default_output=no", "--dry-run"]
+    assert "Of 7 traces there is no prompt" in CliRunner().invoke(cli, told, catch_exceptions=False).output

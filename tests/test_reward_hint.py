@@ -389,7 +389,7 @@ def test_two_runs_into_one_study_do_not_work_at_once(tmp_path: Path) -> None:
 
 
 def test_a_series_is_named_by_its_steps() -> None:
-    assert checkpoints("vllm/olmo3@step_{step}", "0, 100") == ["vllm/olmo3@step_0", "vllm/olmo3@step_100"]
+    assert checkpoints("vllm/olmo3@step_{step}", "0, 100") == {"vllm/olmo3@step_0": 0, "vllm/olmo3@step_100": 100}
     with pytest.raises(InputError, match="nowhere where the step goes"):
         checkpoints("vllm/olmo3", "0")
     with pytest.raises(InputError, match="'x' is no step"):

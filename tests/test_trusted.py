@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from cotdrift.errors import NotEnough, UnknownName
 from cotdrift.grader import Grader, read_grader
 from cotdrift.judgment import Judgment
 from cotdrift.labelling.draw import Design, How, _drawn
+from cotdrift.labelling.labels import Entry, Labels
 from cotdrift.study import Study
 from cotdrift.trusted import chances_of
 
@@ -122,6 +124,8 @@ def test_a_corrected_trend_is_true_where_the_judges_own_is_not(planted: Planted,
         assert isinstance(truth, float)
         assert point.corrected_low is not None and point.corrected_high is not None
         assert point.corrected_low < truth < point.corrected_high
+    assert trend.frame["corrected"].to_list() == [point.corrected for point in trend.points]
+    assert "bound_low" not in trend.frame.columns  # no judgment is missing
     last = trend.points[-1]
     assert last.high is not None and last.high < TRUE[100]  # a judge that misses one in five says too little
 
@@ -148,6 +152,25 @@ def test_labels_drawn_where_judges_found_something_correct_it_by_their_chances(p
         assert point.corrected_low < truth < point.corrected_high < labels
 
 
+def test_labels_that_were_drawn_by_chance_correct_as_well_as_those_that_say_nothing_of_it(planted: Planted, tmp_path: Path) -> None:
+    planted.judge()
+    labels = planted.label(150, tmp_path)
+    calibrate(planted, labels)
+    (plain,) = planted.study.trend("talks")
+    folder = tmp_path / "drawn"
+    drawn = Study.open(shutil.copytree(planted.study.folder, folder))
+    (folder / "labels.sqlite").unlink()
+    with Labels(folder / "labels.sqlite") as kept:
+        rows = pl.read_csv(labels).iter_rows()
+        told = {"annotator": "ada", "question": "talks", "sha": planted.grader.sha, "probability": 150 / (PROMPTS * REPS)}
+        kept.add(*(Entry(**told, transcript_id=name, label=label, value=float(label == "yes")) for name, label in rows))
+    (trend,) = drawn.trend("talks")
+    for point, other in zip(trend.points, plain.points, strict=True):
+        assert point.corrected is not None and point.corrected_low is not None and point.corrected_high is not None
+        assert point.corrected == pytest.approx(other.corrected, abs=0.02)
+        assert point.corrected_low < TRUE[point.step] < point.corrected_high
+
+
 def test_labels_of_some_checkpoints_correct_all_and_it_says_what_it_takes_for_granted(planted: Planted, tmp_path: Path) -> None:
     planted.judge()
     calibrate(planted, planted.label(300, tmp_path, steps=(0, 100)))
@@ -159,6 +182,22 @@ def test_labels_of_some_checkpoints_correct_all_and_it_says_what_it_takes_for_gr
     assert middle.corrected_low < TRUE[50] < middle.corrected_high
 
 
+@pytest.mark.parametrize(
+    ("sensitivity", "kinds", "why"), [(0.0, ("yes", "no"), "no better than chance"), (SENSITIVITY, ("no",), "no labels of one kind")]
+)
+def test_where_labels_correct_nothing_it_says_why(
+    planted: Planted, tmp_path: Path, sensitivity: float, kinds: tuple[str, ...], why: str
+) -> None:
+    planted.judge(sensitivity=sensitivity)
+    labels = planted.label(300, tmp_path, steps=(0, 100))
+    pl.read_csv(labels).filter(pl.col("label").is_in(kinds)).write_csv(labels)
+    calibrate(planted, labels)
+    (trend,) = planted.study.trend("talks")
+    assert all(point.corrected is None for point in trend.points)
+    assert not any("are corrected" in warning for warning in trend.warnings)
+    assert any(why in warning for warning in trend.warnings)
+
+
 def test_missing_judgments_bound_the_value(planted: Planted) -> None:
     planted.judge(missing=0.9)
     (trend,) = planted.study.trend("talks")
@@ -168,6 +207,7 @@ def test_missing_judgments_bound_the_value(planted: Planted) -> None:
         assert point.bound_low is not None and point.bound_high is not None
         assert point.bound_low < TRUE[point.step] < point.bound_high
         assert point.bound_high - point.bound_low > 0.8
+    assert trend.frame["bound_high"].to_list() == [point.bound_high for point in trend.points]
 
 
 def test_a_judge_is_held_against_itself_and_judges_against_each_other(planted: Planted, tmp_path: Path) -> None:

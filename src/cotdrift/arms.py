@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import polars as pl
@@ -57,38 +57,42 @@ class Tried(Struct, frozen=True, kw_only=True):
 
 
 def tried(frame: pl.DataFrame, declared: Declared, *, seed: int = 0) -> Tried | None:
-    """What the traces of an experiment say; None where there are none with an arm and an outcome.
+    """What the traces of an experiment say; None where there are none with an arm and an outcome. `frame` as `distances` takes it."""
+    trends: list[ArmTrend] = []
+    for valued, run, outcome in _valued(frame, declared):
+        unit = "share of answers" if _is_share(valued) else "mean"
+        for arm in declared.arms:
+            of_arm = valued.filter(pl.col(ARM) == arm)
+            if of_arm.height:
+                trends.append(ArmTrend(arm=arm, trend=trend_of(of_arm, run=run, measure=outcome, unit=unit, version=1, seed=seed)))
+    return Tried(declared=declared, trends=trends, apart=distances(frame, declared, seed=seed)) if trends else None
+
+
+def distances(frame: pl.DataFrame, declared: Declared, *, seed: int = 0) -> list[Apart]:
+    """How far arms are apart at every checkpoint, with the change from the first to the last; then the last in each environment.
 
     `frame` has a row a trace: run, step, environment, prompt_id, condition_arm, and a column `outcome_*` for each outcome.
     """
-    outcomes = [name for name in declared.outcomes if f"outcome_{name}" in frame.columns]
-    if ARM not in frame.columns or not outcomes:
-        return None
-    ours = frame.filter(pl.col("environment").is_in(declared.environments) & pl.col(ARM).is_in(declared.arms))
-    trends: list[ArmTrend] = []
-    apart: list[Apart] = []
-    for run in ours["run"].unique().sort():
-        of_run = ours.filter(pl.col("run") == run)
-        overall: list[Apart] = []
-        within: list[Apart] = []
-        for outcome in outcomes:
-            valued = of_run.with_columns(value=pl.col(f"outcome_{outcome}"), missing_reason=pl.lit("it could not be told"))
-            trends += _trends(valued, declared, run, outcome, seed)
-            overall += _apart(valued, declared, run, outcome, seed)
-            kinds = valued["environment"].unique().sort().to_list()
-            for kind in kinds if len(kinds) > 1 else ():
-                last = valued.filter((pl.col("environment") == kind) & (pl.col("step") == valued["step"].max()))
-                within += [replace(one, environment=kind) for one in _apart(last, declared, run, outcome, seed)]
-        last_step = int(of_run["step"].max())  # type: ignore[arg-type]  # a run has a trace
-        tested = [one for one in overall if one.step == last_step]
-        apart += [one for one in overall if one.step != last_step] + _adjusted(tested) + _adjusted(within)
-    return Tried(declared=declared, trends=trends, apart=apart) if trends else None
+    overall: dict[str, list[Apart]] = {}
+    within: dict[str, list[Apart]] = {}
+    for valued, run, outcome in _valued(frame, declared):
+        overall.setdefault(run, []).extend(_apart(valued, declared, run, outcome, seed))
+        kinds = valued["environment"].unique().sort().to_list()
+        for kind in kinds if len(kinds) > 1 else ():
+            last = valued.filter((pl.col("environment") == kind) & (pl.col("step") == valued["step"].max()))
+            within.setdefault(run, []).extend(replace(one, environment=kind) for one in _apart(last, declared, run, outcome, seed))
+    found: list[Apart] = []
+    for run, ours in overall.items():
+        last_step = max((one.step for one in ours), default=0)
+        found += [one for one in ours if one.step != last_step]
+        found += _adjusted(one for one in ours if one.step == last_step) + _adjusted(within.get(run, ()))
+    return found
 
 
-def precision(found: Tried) -> list[str]:
-    """How narrow the intervals became, a sentence a run and contrast."""
+def precision(apart: Iterable[Apart]) -> list[str]:
+    """How narrow the intervals became at the last checkpoint, a sentence a run and contrast."""
     said = []
-    for one in found.apart:
+    for one in apart:
         contrast = one.contrast
         if one.environment or one.since is not None or one.p_adjusted is None or contrast.low is None or contrast.high is None:
             continue
@@ -101,14 +105,16 @@ def precision(found: Tried) -> list[str]:
     return said
 
 
-def _trends(valued: pl.DataFrame, declared: Declared, run: str, outcome: str, seed: int) -> list[ArmTrend]:
-    unit = "share of answers" if _is_share(valued) else "mean"
-    found = []
-    for arm in declared.arms:
-        of_arm = valued.filter(pl.col(ARM) == arm)
-        if of_arm.height:
-            found.append(ArmTrend(arm=arm, trend=trend_of(of_arm, run=run, measure=outcome, unit=unit, version=1, seed=seed)))
-    return found
+def _valued(frame: pl.DataFrame, declared: Declared) -> Iterator[tuple[pl.DataFrame, str, str]]:
+    """The experiment's traces with the value of an outcome, for each run and outcome."""
+    if ARM not in frame.columns:
+        return
+    ours = frame.filter(pl.col("environment").is_in(declared.environments) & pl.col(ARM).is_in(declared.arms))
+    for run in ours["run"].unique().sort():
+        for outcome in declared.outcomes:
+            if f"outcome_{outcome}" in frame.columns:
+                value = {"value": pl.col(f"outcome_{outcome}"), "missing_reason": pl.lit("it could not be told")}
+                yield ours.filter(pl.col("run") == run).with_columns(**value), run, outcome
 
 
 def _apart(valued: pl.DataFrame, declared: Declared, run: str, outcome: str, seed: int) -> list[Apart]:

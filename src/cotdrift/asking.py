@@ -10,12 +10,14 @@ from msgspec.structs import replace
 
 from cotdrift.grader import Grader, Part, Reason
 from cotdrift.judgment import TRIED_AGAIN, Child, Judgment, Known, Where, children_told
-from cotdrift.seen import Place, drawn, places, scenario_of, shown, text_of, unmarked
+from cotdrift.seen import Place, drawn, is_readable, places, scenario_of, shown, text_of, unmarked
 from cotdrift.summaries import grouped, summaries
 from cotdrift.trace import Trace
 
 REPEATED = 0.05
 """The share of judgments asked for a second time, to hold a judge against itself."""
+
+READABLE = {"summary": "a summary alone", "redacted": "a redacted block alone", "none": "none"}
 
 
 class Asking(Struct, frozen=True, kw_only=True):
@@ -43,6 +45,8 @@ class Asking(Struct, frozen=True, kw_only=True):
         """Why it cannot be asked, where there is nothing to judge."""
         if self.level:
             return ("empty", "There is no summary to judge.") if all(child.missing for child in self.children) else None
+        if not is_readable(grader, self.trace):
+            return "redacted", f"Of reasoning there is {READABLE[self.trace.reasoning_kind]}."
         if grader.around is not None and self.start == self.end:
             return "unused", "The reasoning uses none of the terms."
         if grader.reads_reasoning and not text_of(grader, self.trace)[self.start : self.end].strip():

@@ -188,7 +188,8 @@ def smallest_differences(
 ) -> list[str]:
     """How small a difference a design finds, in sentences.
 
-    `paired` says what is compared on the same prompts, `behaviour` what answers do, `by_size` the factors by how many levels share the prompts.
+    `paired` says what is compared on the same prompts, `behaviour` what answers do, `by_size` the factors by how many levels share the
+    prompts.
     """
     found = [(paired, power.smallest(prompts, samples, paired=True))]
     for size, names in sorted(by_size.items()):

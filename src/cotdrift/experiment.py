@@ -149,11 +149,11 @@ class Ran(Struct, frozen=True, kw_only=True):
     """A sentence for each sample that failed; what is in the log of it is kept."""
 
 
-def checkpoints(pattern: str, steps: str) -> list[str]:
-    """The models of a series: one for each step, in the pattern's place of `{step}`.
+def checkpoints(pattern: str, steps: str) -> dict[str, int]:
+    """The models of a series with their steps: one for each step, in the pattern's place of `{step}`.
 
     >>> checkpoints("vllm/olmo3@step_{step}", "0,100")
-    ['vllm/olmo3@step_0', 'vllm/olmo3@step_100']
+    {'vllm/olmo3@step_0': 0, 'vllm/olmo3@step_100': 100}
     """
     if "{step}" not in pattern:
         raise InputError(f"--series {pattern}: the name says nowhere where the step goes. Write for example 'organism/hinted@{{step}}'.")
@@ -163,7 +163,7 @@ def checkpoints(pattern: str, steps: str) -> list[str]:
             raise InputError(f"--steps {steps}: {step!r} is no step. Write for example 0,100,200.")
     if not given:
         raise InputError("--series needs --steps, as in --steps 0,100,200.")
-    return [pattern.replace("{step}", step) for step in given]
+    return {pattern.replace("{step}", step): int(step) for step in given}
 
 
 def run(
@@ -180,9 +180,9 @@ def run(
 ) -> list[Ran]:
     """Put an experiment to every model, one after the other; what is in the folder of logs already is not asked again.
 
-    `told` are the task's arguments, `config` Inspect's generation options; `places` has the run and step of models that do not say them.
-    `judge` is the model that judges answers, where the experiment has them judged. Nothing is paid for twice: a run that was killed takes
-    finished samples from its log and other answers that came from a cache, and more `samples` are added to those there are.
+    `told` are the task's arguments, `config` Inspect's generation options; `places` has the run and step of models whose names do not say
+    them. `judge` is the model that judges answers, where the experiment has them judged. Nothing is paid for twice: a run that was killed
+    takes finished samples from its log and other answers that came from a cache, and more `samples` are added to those there are.
     """
     told = experiment.arguments(told)
     if experiment.judged and not judge:

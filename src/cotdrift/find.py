@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.resources import files
@@ -16,6 +16,7 @@ from cotdrift.arms import Tried, tried
 from cotdrift.continuations import OWN, PATTERN, SHARED, Continued, continued
 from cotdrift.declared import declared_in
 from cotdrift.errors import NotEnough
+from cotdrift.find_graded import Judged, find_judged
 from cotdrift.findings import Exclusion, Findings, Passages, Sampled
 from cotdrift.foretold import Foretold, foretold
 from cotdrift.gaming import ENVIRONMENTS, Gaming, gaming_of
@@ -34,10 +35,21 @@ COMPARED_BY_ENVIRONMENT = 4
 """How many measures are looked at within each environment: length, and those that changed most surely."""
 
 
-def find(study: Study, *, watch: Path | None = None, seed: int = 0) -> Findings:
-    """Measure what is not measured yet, compare, and gather what the report says."""
+def find(
+    study: Study,
+    *,
+    watch: Path | None = None,
+    actions: Sequence[str] = (),
+    truths: Mapping[str, str] | None = None,
+    seed: int = 0,
+) -> Findings:
+    """Measure what is not measured yet, compare, and gather what the report says.
+
+    `actions` and `truths` are for the judgments in the study: what means misbehaviour, and of which grader an outcome is the truth.
+    """
     runs = study.chosen()
     study.measure()
+    judged = find_judged(study, actions=actions, truths=truths, seed=seed)
     values = {name: study.values(name) for name in [*study.measures(), *study.outcomes]}
     trends = [of.trend(run, seed=seed) for of in values.values() for run in runs]
     terms = _terms(study, watch, seed)
@@ -47,6 +59,7 @@ def find(study: Study, *, watch: Path | None = None, seed: int = 0) -> Findings:
     went_on = _continued(study, values, seed)
     ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
     ids |= {example.transcript_id for found in (gaming, *went_on) if found for example in found.examples}
+    ids |= {passage.transcript_id for passage in (judged.passages if judged else ())}
     rejected = sum(source.rejected for source in study.corpus.sources)
     return Findings(
         title=study.folder.resolve().name,
@@ -62,17 +75,13 @@ def find(study: Study, *, watch: Path | None = None, seed: int = 0) -> Findings:
         serving=study.check(trends, seed=seed),
         gaming=gaming,
         continued=went_on,
+        judged=judged,
         tried=experiments,
         foretold=kept if kept.verdicts or kept.faults else None,
-        exclusions=_exclusions(study, trends, rejected),
+        exclusions=_exclusions(study, [*trends, *(judged.trends if judged else ())], rejected),
         rejected=rejected,
-        warnings=_warnings(study, trends),
-        methods=[
-            *_paragraphs("methods.txt"),
-            *(_paragraphs("methods_gaming.txt") if gaming else ()),
-            *(_paragraphs("methods_prefixes.txt") if went_on else ()),
-            *_of_frame(experiments, kept),
-        ],
+        warnings=[*_lacking(judged), *_warnings(study, trends)],
+        methods=[*_methods(gaming, judged, went_on), *_of_frame(experiments, kept)],
         versions=_versions(),
     )
 
@@ -228,6 +237,16 @@ def _warnings(study: Study, trends: Iterable[Trend]) -> list[str]:
     told = [f"{trend.run}: {warning}" for trend in trends for warning in trend.warnings]
     guessed = [guess for source in study.corpus.sources for guess in source.guessed]
     return list(dict.fromkeys([*told, *guessed]))
+
+
+def _lacking(judged: Judged | None) -> list[str]:
+    """Graders that say next to nothing, since most of their judgments are missing."""
+    return [card.lacking_sentence for card in (judged.cards if judged else ()) if 2 * card.lacking > 1]
+
+
+def _methods(gaming: Gaming | None, judged: Judged | None, went_on: Sequence[Continued]) -> list[str]:
+    told = [("methods.txt", True), ("methods_gaming.txt", gaming), ("methods_prefixes.txt", went_on), ("methods_graded.txt", judged)]
+    return [paragraph for name, applies in told if applies for paragraph in _paragraphs(name)]
 
 
 def _of_frame(experiments: Sequence[Tried], kept: Foretold) -> list[str]:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec import Struct
 
 from cotdrift.continuation_sentences import what_continues
-from cotdrift.sentences import Change, what_changed, what_games
+from cotdrift.sentences import Change, what_changed, what_games, what_is_thought
 
 if TYPE_CHECKING:
     from cotdrift.arms import Tried
     from cotdrift.continuations import Continued
+    from cotdrift.find_graded import Judged
     from cotdrift.foretold import Foretold
     from cotdrift.gaming import Gaming
     from cotdrift.serving import Serving
@@ -94,6 +95,8 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """Experiments without a page of their own."""
     foretold: Foretold | None = None
     """What became of the predictions registered in the study; None when there are none."""
+    judged: Judged | None = None
+    """What judges say; None when the study holds no judgments."""
     exclusions: Sequence[Exclusion] = ()
     rejected: int = 0
     """Records that could not be read as traces."""
@@ -105,7 +108,10 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def changes(self) -> tuple[Change, ...]:
         """What changed, the surest and largest first."""
-        return what_changed(self.trends, environments=self.environments, terms=self.terms, term_trends=self.term_trends, gaming=self.gaming)
+        pairs = self.judged.thoughts.pairs if self.judged and self.judged.thoughts else ()
+        return what_changed(
+            self.trends, environments=self.environments, terms=self.terms, term_trends=self.term_trends, gaming=self.gaming, pairs=pairs
+        )
 
     @cached_property
     def gamed(self) -> tuple[Change, ...]:
@@ -117,10 +123,16 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
         """What the checkpoints make of prefixes; empty where that was not tried."""
         return what_continues(self.continued)
 
+    @cached_property
+    def thought(self) -> tuple[Change, ...]:
+        """What is said of each thought beside each action, where judges were asked about both."""
+        pairs = self.judged.thoughts.pairs if self.judged and self.judged.thoughts else ()
+        return tuple(change for run in dict.fromkeys(pair.run for pair in pairs) for change in what_is_thought(pairs, run))
+
     @property
     def sentences(self) -> tuple[str, ...]:
         """What changed, in sentences with numbers; each names its run where there are several."""
-        every = (*self.changes, *self.gamed, *self.went_on)
+        every = (*self.changes, *self.gamed, *self.went_on, *(change for change in self.thought if not change.is_flag))
         several = len({change.run for change in every}) > 1
         told = [verdict.sentence() for verdict in self.foretold.verdicts] + [*self.foretold.faults] if self.foretold else []
         return (*told, *(f"{change.run}: {change.sentence}" if several and change.run else change.sentence for change in every))

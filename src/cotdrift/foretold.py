@@ -97,6 +97,9 @@ class Foretold(Struct, frozen=True, kw_only=True):
 def foretell(study: Study, path: Path) -> Registered:
     """Register the prediction in a file, with the count of what it speaks of that is there already."""
     prediction = read_prediction(path)
+    read = {source.path for source in study.corpus.sources}
+    if unread := [log.name for log in sorted((study.folder.resolve() / "logs").rglob("*.eval")) if str(log) not in read]:
+        raise InputError(f"{study.folder}: {unread[0]} has answers that are not read yet. Let its run finish first: they are data as well.")
     values = _values(study, prediction)
     if values is None:
         return register(study.folder, path, prediction, {}, 0)

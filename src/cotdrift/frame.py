@@ -1,4 +1,4 @@
-"""The frame of an experiment: it says what varies, what is asked and what is read off the answers; design, task and plan follow from that."""
+"""The frame of an experiment: it says what varies, what is asked and what is read off answers; design, task and plan follow from it."""
 
 from __future__ import annotations
 
@@ -278,8 +278,10 @@ class Frame(Struct, frozen=True, kw_only=True):
             if len(levels) > 1:
                 by_size.setdefault(len(levels), []).append(factor)
         return [
-            f"{units} prompts{spread}, each in {arms} arm{'s' * (arms != 1)} ({', '.join(self.arms)}), "
-            f"{samples} sample{'s' * (samples != 1)} each: {len(laid_out) * arms * samples:,} answers a checkpoint.",
+            (
+                f"{units} prompts{spread}, each in {arms} arm{'s' * (arms != 1)} ({', '.join(self.arms)}), "
+                f"{samples} sample{'s' * (samples != 1)} each: {len(laid_out) * arms * samples:,} answers a checkpoint."
+            ),
             *smallest_differences(
                 Power(),
                 units,

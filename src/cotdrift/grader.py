@@ -23,7 +23,13 @@ from cotdrift.term import Term
 Part = Literal["scenario", "reasoning", "answer", "record"]
 """What can be shown: the prompt and what came before; the reasoning; what was said and done outside it; all of the last two, in order."""
 Reason = Literal["refusal", "unparsable", "truncated", "empty", "redacted", "over budget", "failed", "unused"]
-"""Why a judgment could not be had. `unused`: the trace uses none of the words that are asked about, so that there is nothing to judge."""
+"""Why a judgment could not be had.
+
+`redacted`: there is no raw reasoning to read, or a provider's summary of it alone. `unused`: the trace uses none of the words that are
+asked about, so that there is nothing to judge.
+"""
+UNASKED: frozenset[Reason | None] = frozenset({"redacted", "unused"})
+"""Reasons for which nobody was asked: they say nothing of a judge."""
 
 Count = Annotated[int, Meta(le=10**9)]
 

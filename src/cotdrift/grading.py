@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ class Graded:
         limits: Limits | None = None,
         anchors: int | None = None,
         dry_run: bool = False,
+        model_args: Mapping[str, Any] | None = None,
         tell: Callable[[str], None] = lambda _sentence: None,
         **config: Any,
     ) -> list[Judged]:
@@ -56,6 +57,7 @@ class Graded:
 
         `terms` are the words whose uses are judged, by graders that judge uses; without them the grader's own. `anchors` are so many traces
         of each checkpoint of those that another judge, or another wording, judged: the same ones each time.
+        `model_args` are the providers' own, as Inspect's -M; they do not make a judge another one.
         `config` is Inspect's for generation: temperature, reasoning_effort, max_tokens (of one reply), max_connections, batch.
         """
         asked = [grader_called(name) for name in graders]
@@ -63,7 +65,7 @@ class Graded:
             if others := [grader.name for grader in asked if grader.around is None]:
                 raise InputError(f"--term: {others[0]} is not asked about uses of terms. Leave --term out, or put that grader apart.")
             asked = [with_terms(grader, terms) for grader in asked]
-        models = judges_of(judges, **config)
+        models = judges_of(judges, model_args, **config)
         known_price = priced(limits or Limits(), models.values())
         settings = settings_of(config)
 
@@ -189,10 +191,12 @@ class Graded:
             return None
 
     def _values_of(self, grader: Grader, score: Score) -> Values:
-        who = self.corpus.scan().select(*WHO).collect()
-        rows = heard(self.judgments.frame(grader.name, sha=grader.sha), who)
-        found = score.of(grader, rows).join(who_judged(rows), on="transcript_id")
-        return Values(score.name, score.unit, grader.version, who.join(found, on="transcript_id"), score.ends)
+        who = self.corpus.scan().select(*WHO, "reasoning_kind").collect()
+        rows = heard(self.judgments.frame(grader.name, sha=grader.sha), who.drop("reasoning_kind"))
+        found = who.join(score.of(grader, rows).join(who_judged(rows), on="transcript_id"), on="transcript_id")
+        aside = pl.when(pl.col("missing_reason") == "redacted").then(pl.lit("reasoning is ") + pl.col("reasoning_kind"))
+        frame = found.with_columns(missing_reason=aside.otherwise("missing_reason")).drop("reasoning_kind")
+        return Values(score.name, score.unit, grader.version, frame, score.ends)
 
     def _judged(self, trend: Trend, values: Values, environment: str | None, seed: int) -> Trend:
         """A grader's trend, with what a change of judges did to it, and corrected where there are labels."""

@@ -15,9 +15,9 @@ from msgspec.structs import replace
 from cotdrift.asking import Asking, Past, as_child
 from cotdrift.corpus import Corpus
 from cotdrift.errors import InputError
-from cotdrift.grader import Grader, Reason
+from cotdrift.grader import UNASKED, Grader, Reason
 from cotdrift.judgment import Child, Judgment, Judgments, Writer, locate, read_reply, why_missing
-from cotdrift.seen import drawn, places, scenario_of, unmarked
+from cotdrift.seen import drawn, is_readable, places, scenario_of, unmarked
 from cotdrift.trace import Trace
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """Traces whose reasoning cannot be read: a summary, redacted, or none."""
     unused: int
     """Traces that use none of the terms, of which nothing is asked."""
+    untold: int
+    """Traces without a prompt, where the grader is to see what the model was told."""
     input_tokens: int
     output_tokens: int
     cost: float | None
@@ -81,9 +83,10 @@ class Plan(Struct, frozen=True, kw_only=True):
         cost = "at a price that is not known" if self.cost is None else f"about ${self.cost:,.2f}"
         aside = f"; {self.set_aside:,} more are set aside, as their reasoning cannot be read" if self.set_aside else ""
         aside = (f", {self.unused:,} of which use none of the terms" if self.unused else "") + aside
+        untold = f" Of {self.untold:,} traces there is no prompt, which this grader is to see: read the prompts in." if self.untold else ""
         return (
             f"{self.asked:,} judgments to ask for, of {self.traces:,} traces{aside}; {self.had:,} are there already. "
-            f"About {self.input_tokens:,} tokens to send and {self.output_tokens:,} to receive, {cost}."
+            f"About {self.input_tokens:,} tokens to send and {self.output_tokens:,} to receive, {cost}.{untold}"
         )
 
 
@@ -104,7 +107,7 @@ class Judged(Struct, frozen=True, kw_only=True):
     """What the failed ones failed of, each once."""
 
 
-def judges_of(names: Sequence[str], **config: Any) -> dict[str, Model]:
+def judges_of(names: Sequence[str], model_args: Mapping[str, Any] | None = None, **config: Any) -> dict[str, Model]:
     """The judges by name, through Inspect. Their own token counting is replaced: it would fetch a tokenizer from the network."""
     try:
         from inspect_ai.model import GenerateConfig, get_model  # takes seconds
@@ -117,7 +120,7 @@ def judges_of(names: Sequence[str], **config: Any) -> dict[str, Model]:
     made = {}
     for name in names:
         try:
-            made[name] = get_model(name, memoize=False, config=GenerateConfig(**({"max_retries": RETRIES} | config)))
+            made[name] = get_model(name, memoize=False, config=GenerateConfig(**({"max_retries": RETRIES} | config)), **(model_args or {}))
         except Exception as fault:  # each provider has its own ways to say that it cannot be had
             said = " ".join(str(fault).split()) or type(fault).__name__
             raise InputError(f"The judge {name!r} cannot be had: {said}") from None
@@ -138,9 +141,9 @@ async def _count_tokens(text: str) -> int:
     return _tokens(len(text))
 
 
-def choose(corpus: Corpus, grader: Grader, chosen: Chosen) -> tuple[list[str], int]:
-    """The traces to judge, in an order that tells nothing of their checkpoint; and how many are set aside."""
-    rows = corpus.scan().select("transcript_id", "run", "step", "checkpoint", "environment", "prompt_id", "rep", "reasoning_kind")
+def choose(corpus: Corpus, chosen: Chosen) -> list[str]:
+    """The traces to judge, in an order that tells nothing of their checkpoint."""
+    rows = corpus.scan().select("transcript_id", "run", "step", "checkpoint", "environment", "prompt_id", "rep")
     if chosen.run is not None:
         rows = rows.filter(pl.col("run") == chosen.run)
     if chosen.environment is not None:
@@ -148,13 +151,11 @@ def choose(corpus: Corpus, grader: Grader, chosen: Chosen) -> tuple[list[str], i
     if chosen.among is not None:
         rows = rows.filter(pl.col("transcript_id").is_in(list(chosen.among)))
     found = rows.collect()
-    readable = (pl.col("reasoning_kind") == "raw") if grader.reads_reasoning else pl.lit(True)
-    kept = found.filter(readable)
     if chosen.per_checkpoint is not None:
-        kept = _sampled(kept, chosen.per_checkpoint, chosen.seed)
-    ids = kept["transcript_id"].sort().to_list()
+        found = _sampled(found, chosen.per_checkpoint, chosen.seed)
+    ids = found["transcript_id"].sort().to_list()
     random.Random(chosen.seed).shuffle(ids)
-    return ids, found.height - found.filter(readable).height
+    return ids
 
 
 def _sampled(rows: pl.DataFrame, many: int, seed: int) -> pl.DataFrame:
@@ -194,17 +195,29 @@ def plan_pass(
     corpus: Corpus, grader: Grader, judges: Iterable[str], settings: str, store: Judgments, chosen: Chosen, limits: Limits
 ) -> Plan:
     """What a pass would ask for."""
-    ids, aside = choose(corpus, grader, chosen)
+    ids = choose(corpus, chosen)
     with store.writing() as writer:
         past = Past(grader, settings, writer.known(grader))
-    asked = had = unused = sent = 0
+    asked = had = aside = unused = untold = sent = 0
     for trace in _traces(corpus, ids):
+        aside += not is_readable(grader, trace)
+        untold += "scenario" in grader.sees and not scenario_of(trace).strip()
         unused += grader.around is not None and not places(grader, trace)
         for tokens, there in (needed for judge in judges for needed in _needed(past, trace, judge)):
             had, asked, sent = had + there, asked + (not there), sent + (0 if there else tokens)
     received = asked * TOKENS_OF_A_REPLY
     cost = _cost(limits.price, sent, received) if limits.price else None
-    return Plan(traces=len(ids), asked=asked, had=had, set_aside=aside, unused=unused, input_tokens=sent, output_tokens=received, cost=cost)
+    return Plan(
+        traces=len(ids) - aside,
+        asked=asked,
+        had=had,
+        set_aside=aside,
+        unused=unused,
+        untold=untold,
+        input_tokens=sent,
+        output_tokens=received,
+        cost=cost,
+    )
 
 
 def _needed(past: Past, trace: Trace, judge: str) -> Iterator[tuple[int, bool]]:
@@ -247,7 +260,7 @@ async def judge_all(
 
     What is summed up is asked once all that stands below it is there, level by level.
     """
-    ids, _ = choose(corpus, grader, chosen)
+    ids = choose(corpus, chosen)
     purse = Purse(limits, sent=plan.input_tokens / max(plan.asked, 1))
     came: list[Judgment] = []
     many = min(sum(_at_once(judge) for judge in judges.values()), max(plan.asked, 1))
@@ -258,7 +271,7 @@ async def judge_all(
                 judgment = await ask(grader, judges[one.judge], settings, one, purse)
                 writer.add([judgment])
                 came.append(_light(judgment))
-                done(judgment.missing != "unused")
+                done(judgment.missing not in UNASKED)
 
         async def work_off(queue: Iterator[Asking]) -> None:
             async with asyncio.TaskGroup() as group:
@@ -396,7 +409,7 @@ def _cost(price: tuple[float, float], sent: int, received: int) -> float:
 def _summed_up(grader: Grader, plan: Plan, came: list[Judgment]) -> Judged:
     missing: dict[Reason, int] = {}
     for judgment in came:
-        if judgment.missing is not None and judgment.missing != "unused":
+        if judgment.missing is not None and judgment.missing not in UNASKED:
             missing[judgment.missing] = missing.get(judgment.missing, 0) + 1
     costs = [judgment.cost for judgment in came if judgment.cost is not None]
     return Judged(

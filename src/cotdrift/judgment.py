@@ -165,7 +165,7 @@ def why_missing(reply: str, stop: str) -> Reason:
         return "empty" if stop not in ("max_tokens", "model_length") else "truncated"
     if stop in ("max_tokens", "model_length"):
         return "truncated"
-    return "refusal" if DECLINES.search(reply[:400]) else "unparsable"
+    return "refusal" if DECLINES.search(reply[:160]) else "unparsable"
 
 
 def locate(quote: str, parts: Mapping[Where, tuple[str, int]], *, near: int = 0) -> Quote:
@@ -255,6 +255,14 @@ class Judgments:
             return []
         with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=60)) as opened:
             return Writer(opened).said(grader, transcript_id)
+
+    def in_other_words(self, grader: Grader) -> int:
+        """How many judgments there are under another wording of this grader."""
+        if not self.path.exists():
+            return 0
+        with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=60)) as opened:
+            told = opened.execute("SELECT count(*) FROM judgments WHERE grader = ? AND sha != ?", (grader.name, grader.sha))
+            return int(told.fetchone()[0])
 
     def graders(self) -> dict[str, str]:
         """The graders that have judged anything here, each with the fingerprint of the wording that was used last."""

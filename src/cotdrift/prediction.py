@@ -49,8 +49,8 @@ class Prediction(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, 
     outcome: str
     """A measure, an outcome, or a grader's score, as `cotdrift trend` takes it."""
     estimand: Estimand
-    """`change`: the last checkpoint minus the first, each prompt against itself. `arms`: one arm minus another at one checkpoint. `slope`: the
-    rise for each unit of log(1 + step). `onset`: the step from which on it changed."""
+    """`change`: the last checkpoint minus the first, each prompt against itself. `arms`: one arm minus another at one checkpoint.
+    `slope`: the rise for each unit of log(1 + step). `onset`: the step from which on it changed."""
     since: int | None = field(default=None, name="from")
     """The checkpoint a change is counted from; the first there is, if not given."""
     until: int | None = field(default=None, name="to")

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -29,6 +29,7 @@ from cotdrift.format import Reading
 from cotdrift.ingest import Ingested
 from cotdrift.page import arms as arms_shown
 from cotdrift.page import gaming as gaming_shown
+from cotdrift.page import graded as graded_shown
 from cotdrift.page import prefixes as prefixes_shown
 from cotdrift.page import shown
 from cotdrift.page.carried import LONGEST_LINE, chosen_terms, columns, script_json, visible, whole_traces
@@ -71,19 +72,22 @@ def report(
     output: Path | str | None = None,
     watch: Path | None = None,
     reading: Reading | None = None,
+    actions: Sequence[str] = (),
+    truths: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> Reported:
     """Write the report of a study, or of files in one go: ingest, measure, compare, write.
 
     Files go into the study `into`, `cotdrift-study` in the working folder if none is named. The page is `report.html` in the study unless
-    `output` says where. `watch` is a watch-list of your own.
+    `output` says where. `watch` is a watch-list of your own. Where there are judgments, `actions` names the outcomes that mean
+    misbehaviour, and `truths` has, for a grader, the outcome that is its truth.
     """
     if len(sources) == 1 and Study.is_one(sources[0]):
         study, ingested = Study.open(sources[0]), []
     else:
         study = Study.make(into or "cotdrift-study")
         ingested = study.ingest(sources, reading)
-    findings = find(study, watch=watch, seed=seed)
+    findings = find(study, watch=watch, actions=actions, truths=truths, seed=seed)
     page = write_report(findings, output or study.folder / "report.html")
     return Reported(page=page, study=study, findings=findings, ingested=tuple(ingested))
 
@@ -121,7 +125,7 @@ def page(findings: Findings) -> str:
     figures = {name: _without_data(chart) for name, chart in _figures(findings, rows).items()}
     _, left_out = chosen_terms(findings.terms)
     hits = {line.transcript_id: line.hit for uses in findings.passages for line in [*uses.early, *uses.late]}
-    traces = whole_traces(findings.traces, hits)
+    traces = whole_traces(findings.traces, graded_shown.hits(findings.judged, findings.traces) | hits)
     style, app = _asset("style.css"), "(() => {\n'use strict';\n" + "".join(_asset(f"{name}.js") for name in SCRIPTS) + "})();\n"
     scripts = [_drawing_library(), app]
     clear = clear_changes(findings.trends)
@@ -150,6 +154,8 @@ def page(findings: Findings) -> str:
         gaming=gaming_shown.section(findings, rows),
         prefixes=prefixes_shown.section(findings, rows),
         tried=[arms_shown.section(one, rows) for one in findings.tried],
+        judged=graded_shown.section(findings),
+        figures=figures,
         longest=LONGEST_LINE,
     )
     return text
@@ -169,6 +175,7 @@ def _rows(findings: Findings) -> dict[str, list[dict[str, Any]]]:
         **(_gaming_rows(findings.gaming) if findings.gaming else {}),
         **(_prefix_rows(findings) if findings.continued else {}),
         **arms_shown.rows(findings.tried),
+        **(graded_shown.rows(findings.judged) if findings.judged else {}),
     }
 
 
@@ -204,7 +211,7 @@ def _figures(findings: Findings, rows: dict[str, list[dict[str, Any]]]) -> dict[
         foremost = [row for row in rows["terms"] if (row["against"], row["run"], row["step"]) == (first["against"], first["run"], last)]
         drawn["volcano"] = volcano(foremost)
     runs = shown.runs(findings)
-    for name, draw in DRAWN.items():
+    for name, draw in (DRAWN | graded_shown.FIGURES).items():
         if rows.get(name):
             drawn[name] = draw(rows[name], runs)
     drawn |= arms_shown.figures(findings.tried, rows)

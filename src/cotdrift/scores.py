@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from cotdrift.estimate import Floats
+from cotdrift.estimate import Floats, Ints
 from cotdrift.grader import Grader, Read
 from cotdrift.term import Term
 
@@ -74,6 +74,13 @@ def scores_of(grader: Grader) -> dict[str, Score]:
     if grader.is_number:
         found += [found[0]._replace(name=f"{grader.name}.{'_'.join(term.words)}", of=_used(term)) for term in map(Term.parse, grader.terms)]
     return {score.name: score for score in found}
+
+
+def prompt_codes(frame: pl.DataFrame) -> Ints:
+    """A number for the prompt of each row; a prompt's name means another prompt in another environment."""
+    told = frame["environment"].fill_null("") + "\x00" + frame["prompt_id"].fill_null("")
+    codes: Ints = np.unique(told.to_numpy(), return_inverse=True)[1].astype(np.int64)
+    return codes
 
 
 def _dotted(grader: Grader, name: str) -> str:

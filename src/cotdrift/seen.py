@@ -32,11 +32,18 @@ class Place(NamedTuple):
 def places(grader: Grader, trace: Trace) -> list[Place]:
     """All that is asked about in a trace, one at a time: its windows, its uses of the grader's terms, which may be none, or the whole."""
     text = text_of(grader, trace)
+    if not is_readable(grader, trace):
+        return [Place(0, 0)]
     if grader.around is not None:
         return _uses(grader, trace)
     if grader.window is None:
         return [Place(0, len(text))]
     return [Place(*window) for window in chunks(text, grader.window) or [(0, 0)]]
+
+
+def is_readable(grader: Grader, trace: Trace) -> bool:
+    """Whether a trace has what the grader reads: a summary, or a block that is redacted, is no reasoning."""
+    return trace.reasoning_kind == "raw" or not grader.reads_reasoning
 
 
 def _uses(grader: Grader, trace: Trace) -> list[Place]:

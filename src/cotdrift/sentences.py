@@ -7,18 +7,20 @@ from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cotdrift.estimate import holm
 from cotdrift.serving import SAID
 from cotdrift.soup import MADE_OF
 
 if TYPE_CHECKING:
+    from cotdrift.awareness import Beside
     from cotdrift.contrast import Level
     from cotdrift.estimate import Contrast, Estimate
     from cotdrift.event_study import Onset
     from cotdrift.gaming import AtStep, Effects, Gaming
     from cotdrift.serving import Changed, Checked, Serving
-    from cotdrift.trend import Trend
+    from cotdrift.trend import LastAgainstFirst, Trend
 
 MOST_MEASURES = 3
 MOST_TERMS = 4
@@ -39,6 +41,8 @@ class Change(Struct, frozen=True, kw_only=True):
     """Which run it is said of; empty when of all."""
     measure: str = ""
     """The measure or term it is about; empty when it sums up."""
+    is_flag: bool = False
+    """Whether it says that something is wrong that one would not see in either number alone."""
 
 
 def what_changed(
@@ -48,17 +52,19 @@ def what_changed(
     terms: Mapping[str, Sequence[Mapping[str, Any]]],
     term_trends: Iterable[Trend],
     gaming: Gaming | None = None,
+    pairs: Sequence[Beside] = (),
 ) -> tuple[Change, ...]:
-    """The sentences a report opens with: for each run how much it games, its surface, its worst environment, its words."""
+    """The sentences a report opens with: of each run its gaming, what is dissociated, its surface and worst environment, its words."""
     trends, curves = list(trends), {(trend.run, trend.measure): trend for trend in term_trends}
     runs = list(dict.fromkeys([trend.run for trend in trends] + [str(row["run"]) for rows in terms.values() for row in rows]))
     gamed = {trend.run: _games(trend, gaming.of(trend.run)) for trend in gaming.trends} if gaming else {}
     told: list[Change] = []
     for run in runs:
         headline = [Change(sentence=gamed[run], measure=GAMING)] if run in gamed else []
+        headline += [change for change in what_is_thought(pairs, run) if change.is_flag]
         apart = {"reasoning_chars", GAMING} if headline else {"reasoning_chars"}
         found = [*headline, *_surface(run, trends, environments, apart), *_words(run, terms, curves)]
-        told += [Change(sentence=change.sentence, run=run, measure=change.measure) for change in found]
+        told += [replace(change, run=run) for change in found]
     return tuple(told) or (Change(sentence="There are no two checkpoints to compare, so nothing can be said about change."),)
 
 
@@ -71,6 +77,16 @@ def what_games(gaming: Gaming) -> tuple[Change, ...]:
         said = (_in_the_twin(last), _threatened(effects), _moved_by(effects))
         told += [Change(sentence=sentence, run=trend.run) for sentence in said if sentence]
     return tuple(told)
+
+
+def what_is_thought(pairs: Iterable[Beside], run: str) -> list[Change]:
+    """What is to be said of each thought and action of a run, what is dissociated first."""
+    told = [
+        Change(sentence=_thought(pair), run=run, measure=pair.thought, is_flag=pair.verdict == "dissociated")
+        for pair in pairs
+        if pair.run == run
+    ]
+    return sorted(told, key=lambda change: not change.is_flag)
 
 
 def clear_changes(trends: Iterable[Trend]) -> dict[tuple[str, str], float]:
@@ -391,6 +407,32 @@ def _planned(what: str, contrast: Contrast, way: str, *, is_clear: bool) -> str:
     return f"{what} does not clearly move it: {signed_points(contrast)} {way}."
 
 
+def _thought(pair: Beside) -> str:
+    thought, action, rise, change = f"“{named(pair.thought)}”", f"“{named(pair.action)}”", pair.awareness.contrast, pair.acts.contrast
+    if rise is None or change is None or pair.verdict == "unknown":
+        return f"Whether {action} follows {thought} over the steps cannot be told: {_why_unknown(pair)}."
+    since = f"from step {rise.since} to step {rise.step}"
+    moved = f"{action} changes by {signed_points(change)}"
+    if pair.verdict == "not up":
+        return f"{thought} does not clearly rise, {signed_points(rise)} {since}; in the same traces {moved}."
+    said = f"{thought} rises, {signed_points(rise)} {since}"
+    alike = f" In traces of like length {thought} changes by {signed_points(pair.matched.matched)}." if pair.matched else ""
+    fall = f"a fall of {number(100 * (pair.expected or 0.0))} points"
+    if pair.verdict == "dissociated":
+        return (
+            f"{thought} and {action} are dissociated: the first rises, {signed_points(rise)} {since}, and the second does not "
+            f"fall with it, {signed_points(change)}, where {fall} would have come had all that took up the thought refrained.{alike}"
+        )
+    if pair.verdict == "falls with it":
+        return f"{said}, and {action} falls, {signed_points(change)}.{alike}"
+    return f"{said}; whether {action} falls with it is open, {signed_points(change)}, where {fall} would have come with it.{alike}"
+
+
+def _why_unknown(pair: Beside) -> str:
+    lacking = [trend.measure for trend in (pair.awareness, pair.acts) if any(point.missing > point.traces for point in trend.points)]
+    return f"more than half of “{named(lacking[0])}” is missing" if lacking else "there are no two checkpoints that can be compared"
+
+
 def _size(level: Level) -> float:
     return level.contrast.value if level.contrast else 0.0
 
@@ -416,7 +458,7 @@ def points(contrast: Contrast) -> str:
     return f"{number(abs(100 * contrast.value))} percentage points{interval(*bounds)}"
 
 
-def signed_points(contrast: Contrast) -> str:
+def signed_points(contrast: Contrast | LastAgainstFirst) -> str:
     """The same with its sign, as it stands beside a figure."""
     bounds = "" if contrast.low is None or contrast.high is None else f" [{_minus(100 * contrast.low)}, {_minus(100 * contrast.high)}]"
     return f"{_minus(100 * contrast.value)} points{bounds}"

@@ -228,7 +228,7 @@ class Study(Graded):
         self._check_environment(environment)
         values = self.values(name, term=term, run=run)
         trends = [values.trend(chosen, environment=environment, seed=seed) for chosen in runs]
-        return trends if values.ends is None else [self._judged(trend, values, environment, seed) for trend in trends]
+        return trends if "judges" not in values.frame.columns else [self._judged(trend, values, environment, seed) for trend in trends]
 
     def _check_environment(self, environment: str | None) -> None:
         known = self.corpus.scan().select(pl.col("environment").unique()).collect()["environment"].to_list()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from msgspec import Struct
+from msgspec.structs import replace
 from scipy.special import stdtr, stdtrit
 
 from cotdrift.estimate import Contrast, Estimate, Floats, Ints, Sums, mean_of, paired_difference, paired_ratio, poststratified_of, rate_of
@@ -98,9 +99,25 @@ class Trend(Struct, frozen=True, kw_only=True):
 
     @property
     def frame(self) -> pl.DataFrame:
-        """The points as a table."""
-        numbers = ("step", "value", "low", "high", "traces", "prompts", "missing", "set_aside")
+        """The points as a table; with the bounds where judgments are missing, and the corrected values where there are some."""
+        numbers = ["step", "value", "low", "high", "traces", "prompts", "missing", "set_aside"]
+        if any(point.missing and point.bound_low is not None for point in self.points):
+            numbers += ["bound_low", "bound_high"]
+        if any(point.corrected is not None for point in self.points):
+            numbers += ["corrected", "corrected_low", "corrected_high"]
         return pl.DataFrame([{name: getattr(point, name) for name in numbers} for point in self.points], infer_schema_length=None)
+
+    def told(self) -> "Trend":
+        """The trend without values that more than half of their traces lack: of those only the bounds and the reasons are told."""
+        names = ("value", "low", "high", "paired", "poststratified", "corrected", "corrected_low", "corrected_high")
+        nothing_told: dict[str, Any] = dict.fromkeys(names)
+        points = tuple(replace(point, **nothing_told) if point.missing > point.traces else point for point in self.points)
+        if points == self.points:
+            return self
+        whole = points[0].value is not None and points[-1].value is not None
+        nothing = TrendTest(p=None, slope=None, method="not fitted: at some checkpoints more than half of the traces have no value")
+        note = "Not looked for: at some checkpoints more than half of the traces have no value."
+        return replace(self, points=points, contrast=self.contrast if whole else None, trend=nothing, onset=None, onset_note=note)
 
     def _repr_html_(self) -> str:
         return f"<p>{escape(self.run)}: {escape(self.sentence())}</p>{self.frame._repr_html_()}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -14,9 +14,9 @@ from cotdrift.anchors import Shift
 from cotdrift.calibration import Calibration, calibrate
 from cotdrift.corrected import Corrected, corrected_mean, rogan_gladen
 from cotdrift.estimate import Floats
-from cotdrift.grader import Grader
-from cotdrift.scores import Score
-from cotdrift.trend import Trend
+from cotdrift.grader import UNASKED, Grader
+from cotdrift.scores import Score, prompt_codes
+from cotdrift.trend import Point, Trend
 
 LEAST_LABELS = 20
 """Of each checkpoint, for it to be corrected by its own; with fewer anywhere, all of a run's labels correct all of its checkpoints."""
@@ -89,7 +89,7 @@ def calibrated(frame: pl.DataFrame, *, cut: float, seed: int = 0) -> Calibration
     code = {step: place for place, part in enumerate(parts) for step in part}
     groups = [code.get(step, 0) for step in frame["step"].to_list()]
     truth, chances = _by_chance(frame)
-    return calibrate(_numbers(frame["value"]), truth, _prompts(frame), groups=groups, names=names, chances=chances, cut=cut, seed=seed)
+    return calibrate(_numbers(frame["value"]), truth, prompt_codes(frame), groups=groups, names=names, chances=chances, cut=cut, seed=seed)
 
 
 def corrected(trend: Trend, frame: pl.DataFrame, ends: tuple[float, float] | None, *, seed: int = 0) -> Trend:
@@ -109,13 +109,13 @@ def corrected(trend: Trend, frame: pl.DataFrame, ends: tuple[float, float] | Non
         points.append(
             replace(point, corrected=found.value, corrected_low=found.low, corrected_high=found.high, corrected_method=found.method)
         )
-    said = () if own else (_assumed(frame, seed),)
+    said = () if own else (_assumed(frame, points, seed),)
     return replace(trend, points=tuple(points), warnings=(*trend.warnings, *said))
 
 
 def _own(here: pl.DataFrame, ends: tuple[float, float] | None, level: float) -> Corrected:
     truth, chances = _by_chance(here)
-    return corrected_mean(_numbers(here["value"]), truth, _prompts(here), chances=chances, ends=ends, level=level)
+    return corrected_mean(_numbers(here["value"]), truth, prompt_codes(here), chances=chances, ends=ends, level=level)
 
 
 def _by_chance(frame: pl.DataFrame) -> tuple[Floats, Floats | None]:
@@ -130,17 +130,20 @@ def _borrowed(here: pl.DataFrame, labelled: pl.DataFrame, level: float, seed: in
     truth, chances = _by_chance(labelled)
     return rogan_gladen(
         _numbers(here["value"]),
-        _prompts(here),
+        prompt_codes(here),
         labels=truth,
         label_judged=_numbers(labelled["value"]),
-        label_prompts=_prompts(labelled),
+        label_prompts=prompt_codes(labelled),
         label_chances=chances,
         level=level,
         seed=seed,
     )
 
 
-def _assumed(frame: pl.DataFrame, seed: int) -> str:
+def _assumed(frame: pl.DataFrame, points: Sequence[Point], seed: int) -> str:
+    if all(point.corrected is None for point in points):
+        why = ", ".join(dict.fromkeys(point.corrected_method for point in points))
+        return f"{FEW}, and the labels of all correct nothing: {why}."
     said = f"{FEW}: all are corrected by the labels of all, as if the grader erred alike throughout"
     changes = [
         change for change in calibrated(frame, cut=0.5, seed=seed).changes if change.p_adjusted is not None and change.p_adjusted < 0.05
@@ -153,7 +156,7 @@ def agreed(grader: Grader, judgments: pl.DataFrame, labels: pl.DataFrame, prompt
     scale: Scale = "ordinal" if grader.is_number and not grader.is_yes_or_no else "nominal"
     codes = {answer.label: float(place) for place, answer in enumerate(grader.answers)}
     with_settings = pl.concat_str("judge", pl.when(pl.col("settings") != "").then(pl.format(" ({})", "settings")).otherwise(pl.lit("")))
-    said = judgments.filter((pl.col("level") == 0) & pl.col("missing").ne_missing("unused")).with_columns(
+    said = judgments.filter((pl.col("level") == 0) & ~pl.col("missing").is_in(UNASKED, nulls_equal=True)).with_columns(
         judge=with_settings,
         said=pl.col("value") if grader.is_number else pl.col("label").replace_strict(codes, default=None, return_dtype=pl.Float64),
     )
@@ -191,8 +194,3 @@ def agreed(grader: Grader, judgments: pl.DataFrame, labels: pl.DataFrame, prompt
 
 def _numbers(column: pl.Series) -> Floats:
     return column.cast(pl.Float64).fill_null(np.nan).to_numpy()
-
-
-def _prompts(frame: pl.DataFrame) -> np.ndarray:
-    told = frame["environment"].fill_null("") + "\x00" + frame["prompt_id"].fill_null("")
-    return np.unique(told.to_numpy(), return_inverse=True)[1]

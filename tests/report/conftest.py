@@ -9,10 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from cotdrift.find_graded import Judged, find_judged
 from cotdrift.findings import Exclusion, Findings, Passages, Sampled
-from cotdrift.study import Passage
+from cotdrift.study import Passage, Study
 from cotdrift.trace import Trace
 from cotdrift.trend import Trend
+from tests.judged_study import example
 
 STEPS = (0, 50, 100, 200, 300, 480, 800, 1200)
 ENVIRONMENTS = ("algebra", "coding", "planning", "proofs", "web search")
@@ -49,10 +51,24 @@ def findings() -> Findings:
     return drifted()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_findings() -> Any:
     """Make findings with a title, terms, or texts of one's own."""
     return drifted
+
+
+@pytest.fixture(scope="session")
+def judged_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Two runs with judgments, some of them missing and some hostile; not to be changed."""
+    return example(tmp_path_factory.mktemp("judged"))
+
+
+@pytest.fixture(scope="session")
+def judged(judged_study: Study) -> Judged:
+    """What is to be said of them."""
+    found = find_judged(judged_study, truths={"metagaming": "thinks"})
+    assert found is not None
+    return found
 
 
 def drifted(*, runs: tuple[str, ...] = ("olmo-7b-rlvr",), n_words: int = 400, n_traces: int = 40, **changed: Any) -> Findings:

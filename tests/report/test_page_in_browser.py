@@ -11,9 +11,12 @@ from typing import Any
 import polars as pl
 import pytest
 
+from cotdrift.find_graded import Judged
 from cotdrift.findings import Findings
 from cotdrift.gaming import gaming_of
 from cotdrift.report import write_report
+from cotdrift.study import Study
+from tests.judged_study import with_judgments
 
 selenium = pytest.importorskip("selenium")
 from selenium import webdriver  # noqa: E402  # skipped above where it is absent
@@ -227,7 +230,8 @@ def gamed(hint_traces: Any, make_findings: Any, *levels: str) -> Findings:
 def test_gaming_is_drawn_whole_at_any_width(
     browser: webdriver.Chrome, hint_traces: Any, make_findings: Any, tmp_path: Path, width: int
 ) -> None:
-    show(browser, write_report(gamed(hint_traces, make_findings), tmp_path / "gaming.html").as_uri(), width=width, dark=width == 500)
+    path = write_report(gamed(hint_traces, make_findings), tmp_path / "gaming.html")
+    show(browser, path.as_uri(), width=width, dark=width == 500)
     until(browser, ALL_DRAWN)
     drawn = "document.querySelectorAll('#gaming [data-figure] svg')"
     assert browser.execute_script(f"return {drawn}.length") > 15
@@ -249,6 +253,28 @@ def test_hostile_levels_do_nothing_in_a_figure(browser: webdriver.Chrome, hint_t
         browser.find_element(By.CSS_SELECTOR, f"figure[data-of='{name}'] [data-give='svg']").send_keys(Keys.ENTER)
         assert "<script" not in downloaded(browser, f"cotdrift-{figure}.svg").read_text(encoding="utf-8")
     assert browser.title == title != "taken"
+    assert not browser.find_elements(By.CSS_SELECTOR, "main img, main script, [onload], [onerror]")
+    assert complaints(browser) == []
+
+
+@pytest.mark.parametrize("width", [320, 500, 1200])
+def test_judgments_are_drawn_whole_at_any_width_and_do_nothing(
+    browser: webdriver.Chrome, judged: Judged, judged_study: Study, make_findings: Any, tmp_path: Path, width: int
+) -> None:
+    path = write_report(with_judgments(make_findings, judged, judged_study), tmp_path / "judged.html")
+    show(browser, path.as_uri(), width=width, dark=width == 500)
+    title = browser.title
+    browser.execute_script("document.querySelectorAll('details').forEach(details => { details.open = true; })")
+    until(browser, ALL_DRAWN)
+    drawn = "document.querySelectorAll(':is(#awareness, #legibility, #graders) [data-figure] svg')"
+    assert browser.execute_script(f"return {drawn}.length") > 25
+    marks = f"[...{drawn}].every(svg => svg.querySelector('.mark-line path, .mark-symbol path, .mark-rect path, .mark-rule line'))"
+    assert browser.execute_script(f"return {marks}")
+    browser.find_element(By.CSS_SELECTOR, "#awareness button.step").send_keys(Keys.ENTER)
+    assert browser.find_element(By.CSS_SELECTOR, "#trace mark").text
+    browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+    assert browser.title == title
     assert not browser.find_elements(By.CSS_SELECTOR, "main img, main script, [onload], [onerror]")
     assert complaints(browser) == []
 

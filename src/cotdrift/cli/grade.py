@@ -39,6 +39,7 @@ FAULTS = 5
 @click.option("--max-cost", type=click.FloatRange(min=0), help="Dollars the pass may cost.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Tokens the pass may send and receive, together.")
 @click.option("--price", metavar="IN,OUT", help="Dollars for a million tokens sent and received, where Inspect does not know.")
+@click.option("-M", "model_args", metavar="NAME=VALUE", multiple=True, help="An argument of the judges' provider. May be repeated.")
 @click.option("--reply-tokens", type=click.IntRange(min=1), help="How long a judge's reply may get.")
 @click.option("--temperature", type=click.FloatRange(min=0), help="The temperature judges sample at.")
 @click.option("--reasoning-effort", help="How hard a judge that reasons should: low, medium, high.")
@@ -68,6 +69,7 @@ def command(
     max_cost: float | None,
     max_tokens: int | None,
     price: str | None,
+    model_args: tuple[str, ...],
     dry_run: bool,
     seed: int,
     as_json: bool,
@@ -105,6 +107,7 @@ def command(
         anchors=anchors,
         limits=Limits(cost=max_cost, tokens=max_tokens, price=_price(price)),
         dry_run=dry_run,
+        model_args=options.arguments_of(model_args, option="-M", example="model_path=models/judge"),
         tell=(lambda _: None) if as_json else click.echo,
         **config,
     )

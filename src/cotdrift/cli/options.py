@@ -61,16 +61,33 @@ def make_reading(
     """The options as one object."""
     from cotdrift.format import Reading  # not paid by --help
 
-    pairs = dict(_pair(field) for field in fields)
+    pairs = pairs_of(fields, option="--map", form="OURS=THEIRS", example="reasoning=thinking")
     table = _step_table(step_table) if step_table else {}
     return Reading(fields=pairs, run=run, step=step, step_pattern=step_pattern, step_table=table, environment=environment)
 
 
-def _pair(field: str) -> tuple[str, str]:
-    ours, equals, theirs = field.partition("=")
-    if not (ours and equals and theirs):
-        raise click.BadParameter(f"{field!r} is not OURS=THEIRS. Write for example --map reasoning=thinking.", param_hint="--map")
-    return ours, theirs
+def pairs_of(given: tuple[str, ...], *, option: str, form: str, example: str) -> dict[str, str]:
+    """What is on either side of the equals signs."""
+    found = {}
+    for pair in given:
+        ours, equals, theirs = pair.partition("=")
+        if not (ours and equals and theirs):
+            raise click.BadParameter(f"{pair!r} is not {form}. Write for example {option} {example}.", param_hint=option)
+        found[ours] = theirs
+    return found
+
+
+def arguments_of(given: tuple[str, ...], *, option: str, example: str) -> dict[str, Any]:
+    """NAME=VALUE each, the value as JSON where it is some, and else as text."""
+    import msgspec
+
+    found: dict[str, Any] = {}
+    for name, value in pairs_of(given, option=option, form="NAME=VALUE", example=example).items():
+        try:
+            found[name] = msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            found[name] = value
+    return found
 
 
 def _step_table(path: Path) -> dict[str, int]:

@@ -60,14 +60,14 @@ def command(
     from cotdrift.provenance import place_in_series
     from cotdrift.study import Study
 
-    in_series = checkpoints(series, steps or "") if series else []
+    in_series = checkpoints(series, steps or "") if series else {}
     asked = [*models, *in_series]
     if not asked:
         raise click.UsageError("Which checkpoints? Give --model, or --series and --steps.")
     if role is not None and not (role.startswith("grader=") and role != "grader="):
         raise click.BadParameter(f"{role!r} names no judge. Write for example grader=openai/gpt-5-mini.", param_hint="--model-role")
     known = experiment_called(experiment)
-    arguments = known.arguments(dict(map(_pair, told)))
+    arguments = known.arguments(options.arguments_of(told, option="-T", example="cells=84"))
     study = Study.make(into)
     study.ingest([])  # begins the study, so that a run that is stopped leaves one to go on with
     plan = known.plan(**arguments)
@@ -75,9 +75,8 @@ def command(
         for sentence in [*plan, f"{len(asked)} checkpoint{'s' * (len(asked) != 1)}: {', '.join(asked)}"]:
             click.echo(sentence)
     config = {name: value for name, value in config.items() if value is not None}
-    args = dict(map(_pair, model_args))
-    at = [int(step) for step in (steps or "").split(",") if step.strip()]
-    places = {name: place_in_series(series or "", step) for name, step in zip(in_series, at, strict=False)}
+    args = options.arguments_of(model_args, option="-M", example="model_path=checkpoints/100")
+    places = {name: place_in_series(series or "", step) for name, step in in_series.items()}
     judge = role and role.removeprefix("grader=")
     logs = into / "logs" / known.name
     ran = run(known, asked, log_dir=logs, told=arguments, model_args=args, limit=limit, places=places, judge=judge, **config)
@@ -106,23 +105,9 @@ def command(
 
 def _reached(study: Study, known: Experiment) -> list[str]:
     """How precisely arms are known to differ, for an experiment of the frame; what it compares is kept in the study for the report."""
-    from cotdrift.arms import precision, tried
+    from cotdrift.arms import distances, precision
 
     if known.declared is None:
         return []
     known.declared.keep(study.folder)
-    found = tried(study.corpus.scan().drop("messages", "reasoning", "answer", "prompt").collect(), known.declared)
-    return precision(found) if found else []
-
-
-def _pair(told: str) -> tuple[str, Any]:
-    """NAME=VALUE, the value as JSON where it is some, and else as text."""
-    import msgspec
-
-    name, equals, value = told.partition("=")
-    if not (name and equals and value):
-        raise click.BadParameter(f"{told!r} is not NAME=VALUE. Write for example -T cells=84.")
-    try:
-        return name, msgspec.json.decode(value)
-    except msgspec.DecodeError:
-        return name, value
+    return precision(distances(study.corpus.scan().drop("messages", "reasoning", "answer", "prompt").collect(), known.declared))

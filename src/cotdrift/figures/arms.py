@@ -19,33 +19,33 @@ Rows = list[dict[str, Any]]
 def arm_rows(tried: Tried) -> Rows:
     """A row an outcome, run, arm and checkpoint; shares in per cent."""
     several = len({one.trend.run for one in tried.trends}) > 1
-    rows = []
-    for one in tried.trends:
+    rows: Rows = []
+    for one in sorted(tried.trends, key=lambda one: one.trend.measure):  # runs beside one another
         trend, scale = one.trend, 100.0 if one.trend.unit.startswith("share") else 1.0
-        for point in trend.points:
-            rows.append(
-                {
-                    "panel": panel(trend.measure, trend.run, several=several),
-                    "outcome": trend.measure,
-                    "run": trend.run,
-                    "arm": one.arm,
-                    "step": point.step,
-                    "unit": trend.unit.replace("share", "%", 1),
-                    "value": _times(scale, point.value),
-                    "low": _times(scale, point.low),
-                    "high": _times(scale, point.high),
-                    "traces": point.traces,
-                    "prompts": point.prompts,
-                    "missing": point.missing,
-                }
-            )
+        rows += [
+            {
+                "panel": panel(trend.measure, trend.run, several=several),
+                "outcome": trend.measure,
+                "run": trend.run,
+                "arm": one.arm,
+                "step": point.step,
+                "unit": trend.unit.replace("share", "%", 1),
+                "value": _times(scale, point.value),
+                "low": _times(scale, point.low),
+                "high": _times(scale, point.high),
+                "traces": point.traces,
+                "prompts": point.prompts,
+                "missing": point.missing,
+            }
+            for point in trend.points
+        ]
     return _by_panel(rows)
 
 
 def apart_rows(tried: Tried) -> Rows:
     """A row a contrast of arms, at every checkpoint and in each environment at the last; differences of shares in points."""
     several = len({one.trend.run for one in tried.trends}) > 1
-    return _by_panel([_apart_row(one, several=several) for one in tried.apart])
+    return _by_panel([_apart_row(one, several=several) for one in sorted(tried.apart, key=lambda one: one.outcome)])
 
 
 def _apart_row(one: Apart, *, several: bool) -> dict[str, Any]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cotdrift.figures.look import INK, PANEL, QUIET, dressed, panels, run_colours
-from cotdrift.figures.trends import NUMBERS
+from cotdrift.figures.look import INK, NUMBERS, PANEL, QUIET, dressed, panels, run_colours
 from cotdrift.sentences import amount
 
 if TYPE_CHECKING:

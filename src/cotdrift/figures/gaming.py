@@ -7,8 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from cotdrift.contrast import bounds
-from cotdrift.figures.look import INK, PAPER, QUIET, dressed, run_colours
-from cotdrift.figures.trends import NUMBERS
+from cotdrift.figures.look import INK, NUMBERS, PAPER, PER_CENT, QUIET, in_panels, legend_above, run_colours, steps_across
 from cotdrift.gaming import AUDITED
 from cotdrift.sentences import ALPHA
 
@@ -142,7 +141,7 @@ def over_steps(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.Fa
     """One panel a run: the rate, the band between wordings, all of them from lowest to highest, and the twin."""
     import altair as alt  # half a second to import
 
-    step, colour = _steps(), run_colours(runs)
+    step, colour = steps_across(), run_colours(runs)
     scale = _to(rows, "highest_wording", "between_high", "gaming", "twin_violations")
     up = alt.Y("gaming:Q", title=None, axis=alt.Axis(tickCount=4, labelExpr=PER_CENT), scale=scale)
     base = alt.Chart()
@@ -155,7 +154,7 @@ def over_steps(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.Fa
         base.mark_line(strokeWidth=2, strokeJoin="round").encode(step, up, colour),
         base.mark_circle(size=34, opacity=1, stroke=PAPER, strokeWidth=1).encode(step, up, colour, tooltip=about),
     ]
-    return _in_panels(layers, rows, height=150)
+    return in_panels(layers, rows, height=150)
 
 
 def ladder(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetChart:
@@ -175,7 +174,7 @@ def ladder(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetC
             _coloured(base.mark_line(strokeWidth=1.6).encode(x, y, dash, order), colour),
             _coloured(base.mark_circle(size=46, opacity=1, stroke=PAPER, strokeWidth=1).encode(x, y, tooltip=_about("label:N")), colour),
         ]
-    return _in_panels(layers, rows, height=alt.Step(25))
+    return in_panels(layers, rows, height=alt.Step(25))
 
 
 def audit(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetChart:
@@ -204,7 +203,7 @@ def audit(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetCh
             _coloured(base.mark_line(strokeWidth=1.6).encode(across, up, dash), colour),
             _coloured(base.mark_circle(size=46, opacity=1, stroke=PAPER, strokeWidth=1).encode(across, up, tooltip=_about()), colour),
         ]
-    return _in_panels(layers, rows, height=150)
+    return in_panels(layers, rows, height=150)
 
 
 def forest(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetChart:
@@ -232,16 +231,16 @@ def forest(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetC
         x=alt.X("difference_low:Q", title=None, scale=scale), x2="difference_high:Q", y=y, yOffset=offset, color=colour, opacity=faint
     )
     dots = base.mark_point(filled=True, size=52).encode(x=x, y=y, yOffset=offset, color=colour, opacity=faint, tooltip=about)
-    return _in_panels([zero, spans, dots], drawn, height=alt.Step(13 if several else 22))
+    return in_panels([zero, spans, dots], drawn, height=alt.Step(13 if several else 22))
 
 
 def length(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetChart:
     """One panel a run: words of reasoning in the conflict and in its twin."""
     import altair as alt  # half a second to import
 
-    step, colour, scale = _steps(), run_colours(runs), _to(rows, "high", "words")
+    step, colour, scale = steps_across(), run_colours(runs), _to(rows, "high", "words")
     up = alt.Y("words:Q", title=None, axis=alt.Axis(tickCount=4, labelExpr=NUMBERS), scale=scale)
-    dash = alt.StrokeDash("prompt:N", scale=alt.Scale(domain=[CONFLICT, TWIN], range=[[1, 0], [4, 3]]), legend=_legend())
+    dash = alt.StrokeDash("prompt:N", scale=alt.Scale(domain=[CONFLICT, TWIN], range=[[1, 0], [4, 3]]), legend=legend_above())
     about = [alt.Tooltip("prompt:N"), *(alt.Tooltip(f"{name}:Q") for name in ("step", "words", "low", "high", "conflict_over_twin"))]
     bands = alt.Chart().mark_area(opacity=0.15, line=False)
     layers = [
@@ -249,10 +248,9 @@ def length(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetC
         alt.Chart().mark_line(strokeWidth=2, strokeJoin="round").encode(step, up, colour, dash),
         alt.Chart().mark_circle(size=30, opacity=1, stroke=PAPER, strokeWidth=1).encode(step, up, colour, detail="prompt:N", tooltip=about),
     ]
-    return _in_panels(layers, rows, height=150)
+    return in_panels(layers, rows, height=150)
 
 
-PER_CENT = "format(datum.value, ',.3~g') + '%'"
 IN_FOREST = f"datum.when === '{LAST}' && isValid(datum.difference)"
 
 
@@ -271,13 +269,6 @@ def _placed(gaming: Gaming) -> Iterator[tuple[Any, str]]:
         yield at, LAST if at.step == steps[-1] else FIRST if at.step == steps[0] else BETWEEN
 
 
-def _steps() -> alt.X:
-    import altair as alt  # half a second to import
-
-    axis = alt.Axis(tickCount=4, labelExpr=NUMBERS, labelFlush=True)
-    return alt.X("step:Q", title=None, axis=axis, scale=alt.Scale(nice=False, padding=4, zero=False))
-
-
 def _to(rows: Sequence[Mapping[str, Any]], *names: str) -> alt.Scale:
     """From nought to beyond the largest number of all panels, so that panels can be compared by eye."""
     import altair as alt  # half a second to import
@@ -290,7 +281,7 @@ def _ends(runs: Sequence[str]) -> list[tuple[str, Any, alt.StrokeDash]]:
     """The first checkpoint in grey and dashed, the last in the run's colour and whole."""
     import altair as alt  # half a second to import
 
-    dash = alt.StrokeDash("when:N", scale=alt.Scale(domain=[FIRST, LAST], range=[[4, 3], [1, 0]]), legend=_legend())
+    dash = alt.StrokeDash("when:N", scale=alt.Scale(domain=[FIRST, LAST], range=[[4, 3], [1, 0]]), legend=legend_above())
     return [(FIRST, alt.value(QUIET), dash), (LAST, run_colours(runs), dash)]
 
 
@@ -298,27 +289,11 @@ def _coloured(chart: Any, colour: Any) -> Any:
     return chart.encode(color=colour)
 
 
-def _legend() -> alt.Legend:
-    import altair as alt  # half a second to import
-
-    return alt.Legend(title=None, orient="top")
-
-
 def _about(*first: str) -> list[alt.Tooltip]:
     import altair as alt  # half a second to import
 
     names = ("step", "rate", "low", "high", "traces", "prompts")
     return [alt.Tooltip(name) for name in first] + [alt.Tooltip(f"{name}:Q") for name in names]
-
-
-def _in_panels(layers: Sequence[Any], rows: Sequence[Mapping[str, Any]], *, height: Any) -> alt.FacetChart:
-    import altair as alt  # half a second to import
-
-    order = list(dict.fromkeys(row["panel"] for row in rows))
-    layered: Any = alt.layer(*layers, data=alt.InlineData(values=[])).properties(width=220, height=height)
-    facet = layered.facet(alt.Facet("panel:N", sort=order), columns=3)
-    drawn: alt.FacetChart = facet.resolve_scale(x="independent", y="independent")
-    return dressed(drawn, rows)
 
 
 def _estimated(estimate: Estimate) -> dict[str, Any]:

@@ -14,6 +14,10 @@ MORE, LESS, NEITHER = "#c2541b", "#0b6399", "#a9a69e"
 INK, QUIET, RULE, PAPER = "#1d1c1a", "#6a675f", "#dedbd3", "#ffffff"
 FONT = "-apple-system, BlinkMacSystemFont, 'Segoe UI', Roboto, 'Helvetica Neue', 'Liberation Sans', Arial, sans-serif"
 
+NUMBERS = "datum.value == 0 ? '0' : abs(datum.value) >= 10000 ? format(datum.value, '.3~s') : format(datum.value, ',.4~g')"
+PER_CENT = "format(datum.value, ',.3~g') + '%'"
+"""How an axis says its numbers."""
+
 Drawn = TypeVar("Drawn", bound="alt.TopLevelMixin")
 
 
@@ -67,5 +71,31 @@ def run_colours(runs: Sequence[str]) -> alt.Color:
 
     names = list(dict.fromkeys(runs))
     colours = [RUNS[place % len(RUNS)] for place in range(len(names))]
-    key = alt.Legend(title=None, orient="top") if len(names) > 1 else None
+    key = alt.Legend(title=None, orient="top", symbolOpacity=1) if len(names) > 1 else None
     return alt.Color("run:N", scale=alt.Scale(domain=names, range=colours), legend=key)
+
+
+def steps_across() -> alt.X:
+    """Training steps, from left to right."""
+    import altair as alt  # half a second to import
+
+    axis = alt.Axis(tickCount=4, labelExpr=NUMBERS, labelFlush=True)
+    return alt.X("step:Q", title=None, axis=axis, scale=alt.Scale(nice=False, padding=4, zero=False))
+
+
+def legend_above() -> alt.Legend:
+    """A key over the figure, as its file has it; the page has its own."""
+    import altair as alt  # half a second to import
+
+    return alt.Legend(title=None, orient="top")
+
+
+def in_panels(layers: Sequence[Any], rows: Sequence[Mapping[str, Any]], *, height: Any) -> alt.FacetChart:
+    """The layers once for each `panel` of the rows, in their order."""
+    import altair as alt  # half a second to import
+
+    order = list(dict.fromkeys(row["panel"] for row in rows))
+    layered: Any = alt.layer(*layers, data=alt.InlineData(values=[])).properties(width=220, height=height)
+    facet = layered.facet(alt.Facet("panel:N", sort=order), columns=3)
+    drawn: alt.FacetChart = facet.resolve_scale(x="independent", y="independent")
+    return dressed(drawn, rows)

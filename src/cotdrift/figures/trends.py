@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from cotdrift.figures.look import PANEL, PAPER, QUIET, RULE, dressed, panels, run_colours
+from cotdrift.figures.look import NUMBERS, PANEL, PAPER, QUIET, RULE, dressed, panels, run_colours
 
 if TYPE_CHECKING:
     import altair as alt
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from cotdrift.trend import Trend
 
 Shown = Literal["level", "change"]
-NUMBERS = "datum.value == 0 ? '0' : abs(datum.value) >= 10000 ? format(datum.value, '.3~s') : format(datum.value, ',.4~g')"
 
 
 def trend_rows(trends: Iterable[Trend]) -> list[dict[str, Any]]:

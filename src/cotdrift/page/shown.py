@@ -43,7 +43,9 @@ def changes_by_run(findings: Findings) -> list[tuple[str, list[dict[str, Any]]]]
     told: dict[str, list[dict[str, Any]]] = {}
     for change in findings.changes:
         spark = _spark(findings, change.run, change.measure)
-        told.setdefault(change.run, []).append({"measure": change.measure, "sentence": change.sentence, "spark": spark})
+        told.setdefault(change.run, []).append(
+            {"measure": change.measure, "sentence": change.sentence, "spark": spark, "is_flag": change.is_flag}
+        )
     return list(told.items())
 
 
@@ -131,6 +133,8 @@ def exclusions(findings: Findings) -> list[tuple[Exclusion, str, int]]:
 def _spark(findings: Findings, run: str, measure: str) -> Markup:
     if not measure:
         return Markup()
+    pairs = findings.judged.thoughts.pairs if findings.judged and findings.judged.thoughts else ()
     trends = [*findings.term_trends, *findings.trends, *(findings.gaming.trends if findings.gaming else ())]
+    trends += [pair.awareness for pair in pairs]
     trend = next((trend for trend in trends if (trend.run, trend.measure) == (run, measure)), None)
     return Markup(sparkline(trend)) if trend is not None else Markup()
