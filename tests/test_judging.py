@@ -159,7 +159,7 @@ def test_a_judge_that_is_not_there_fails_in_rows_and_is_asked_again(study: Study
 def test_a_judge_asked_in_batches_is_the_same_judge_and_gets_all_at_once(
     study: Study, talks: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    waiting = threading.Barrier(30, timeout=60)
+    waiting = threading.Barrier(30, timeout=300)
 
     def together(prompt: str) -> str:
         with suppress(threading.BrokenBarrierError):  # broken unless thirty are under way at once
