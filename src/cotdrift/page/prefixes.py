@@ -29,6 +29,7 @@ def section(findings: Findings, rows: dict[str, list[dict[str, Any]]]) -> dict[s
             for trend in one.shared
         ],
         "has_own": any(one.own for one in found),
+        "has_onset": any(trend.onset for one in found for trend in one.shared),
         "margins": sorted({row["words_before"] for row in rows["prefix_margins"]}),
         "prefix_panels": list(dict.fromkeys((row["panel"], row["run"]) for row in rows["prefix_each"])),
         "examples": _examples(findings),
@@ -50,7 +51,7 @@ def _examples(findings: Findings) -> list[tuple[str, list[dict[str, Any]]]]:
         trace = traces.get(example.transcript_id)
         if trace is None:
             continue
-        given, new = trace.begun, f"{trace.reasoning}"
+        given, new = trace.begun, trace.reasoning
         found.setdefault(example.run, []).append(
             {
                 "step": example.step,
