@@ -357,8 +357,9 @@ def _check_logs(
             raise InputError(
                 f"{log_dir}: {experiment.name} was run here with other arguments ({before}). Give the same, or another study by --into."
             )
-        if judge and (was := (header.eval.model_roles or {}).get("grader")) is not None and was.model != judge:
-            raise InputError(f"{log_dir}: {was.model} judged here. Give --model-role grader={was.model}, or another study by --into.")
+        before_it = getattr((header.eval.model_roles or {}).get("grader"), "model", judge)
+        if before_it != judge:
+            raise InputError(f"{log_dir}: {before_it} judged here. Give --model-role grader={before_it}, or another study by --into.")
         if header.eval.task_version != version:
             raise InputError(
                 f"{log_dir}: {experiment.name} was run here with other prompts or outcomes, or as another version. "

@@ -158,13 +158,13 @@ def plan(*, question: str = QUESTION, samples: int = SAMPLES, least: float = 1.0
     """What will be asked, and how small a difference it finds."""
     drawn = _drawn(told.get("trajectories"), told.get("behaviour"), least, most)
     of = Counter((one.trace.run, one.trace.step, one.shows) for one in drawn)
-    checkpoints = sorted({(run, step) for run, step, _ in of})
-    fewest = min(min(of[run, step, True], of[run, step, False]) for run, step in checkpoints)
-    smallest = Power().smallest(fewest, samples, paired=True)
+    checkpoints = {(run, step) for run, step, _ in of}
+    sides = [sorted(of[run, step, shows] for run, step in checkpoints) for shows in (True, False)]
+    smallest = Power().smallest(min(sides[0][0], sides[1][0]), samples, paired=True)
     found = "none" if smallest is None else f"{100 * smallest:.0f} points"
-    many = ", ".join(f"{run}@{step} {of[run, step, True]} and {of[run, step, False]}" for run, step in checkpoints)
+    with_it, without = (f"{counts[0]}" if counts[0] == counts[-1] else f"{counts[0]} to {counts[-1]}" for counts in sides)
     return [
-        f"Trajectories with {told['behaviour']} and without: {many}.",
+        f"Trajectories of {len(checkpoints)} checkpoints, of each {with_it} with {told['behaviour']} and {without} without.",
         f"Each checkpoint reviews its own, with their reasoning and without, {samples} time{'s' * (samples != 1)} each: {question}",
         f"Smallest difference between two arms of one checkpoint found with {Power().power:.0%} power, prompts as clusters: {found}.",
     ]
