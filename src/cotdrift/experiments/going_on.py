@@ -131,7 +131,8 @@ async def prove(model: Model, way: Way, prefixes: Sequence[Begun]) -> int:
     inside = [one for one in prefixes if one.reasoning and not one.answer][:TRIED]
     if not inside:
         return 0
-    seen, against = 0, []
+    seen = 0
+    against: list[tuple[Begun, New, New | None]] = []
     for begun in inside:
         first = await way.go_on(model, begun, temperature=0.0, max_tokens=PROVED_TOKENS)
         half, rest = _halves(first.reasoning)
@@ -155,8 +156,7 @@ async def prove(model: Model, way: Way, prefixes: Sequence[Begun]) -> int:
             f"{way.name}: none of {len(inside)} prefixes is gone on with for more than a few words of reasoning, so nothing shows that "
             f"the server goes on from within it. Cut further before the behaviour: -T margins=10."
         )
-    begun, first, second = against[0]
-    raise InputError(f"{way.name}: the server does not go on from within the reasoning. {_why(begun, first, second)}")
+    raise InputError(f"{way.name}: the server does not go on from within the reasoning. {_why(*against[0])}")
 
 
 def _why(begun: Begun, first: New, second: New | None) -> str:

@@ -7,8 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from cotdrift.continuations import ALPHA, Continued, Pooled
-from cotdrift.figures.look import INK, PAPER, QUIET, RULE, dressed, run_colours
-from cotdrift.figures.trends import NUMBERS
+from cotdrift.figures.look import INK, NUMBERS, PAPER, QUIET, RULE, dressed, run_colours
 
 if TYPE_CHECKING:
     import altair as alt
