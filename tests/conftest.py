@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -61,6 +62,16 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     opened.downloads = downloads
     yield opened
     opened.quit()
+
+
+@pytest.fixture
+def paid(tmp_path: Path) -> Path:
+    """The experiment that the documentation shows, as the file that it tells to save."""
+    text = (Path(__file__).resolve().parents[1] / "docs" / "experiments.md").read_text(encoding="utf-8")
+    [shown] = re.findall(r"^```python\n(.*?)^```$", text[text.index("## An experiment of your own") :], re.DOTALL | re.MULTILINE)
+    path = tmp_path / "paid.py"
+    path.write_text(shown, encoding="utf-8")
+    return path
 
 
 @pytest.fixture

@@ -26,7 +26,6 @@ from cotdrift.cli import cli
 from cotdrift.declared import Declared, declared_in
 from cotdrift.errors import InputError, UnknownName
 from cotdrift.experiment import METADATA, Experiment, experiment_called
-from cotdrift.find import find
 from cotdrift.frame import experiment
 from cotdrift.provenance import place_in_series
 from cotdrift.study import Study
@@ -35,7 +34,6 @@ pytestmark = pytest.mark.filterwarnings(  # Inspect's own
     "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
 CALLS = "PAID_CALLS"
-DOCS = Path(__file__).resolve().parents[1] / "docs" / "experiments.md"
 
 
 @modelapi(name="paidfor")
@@ -55,7 +53,7 @@ def paidfor() -> type[ModelAPI]:
             arm = active.sample.metadata[METADATA]["conditions"]["arm"]
             chance = 4 + {"alone": 0, "told": 0.4, "paid": 0.8}[arm] * int(step)
             games = (sum(where.encode()) * 37) % 100 < chance
-            number = "7" if games is input[-1].text.split("\n")[0].count(" even") > 0 else "4"
+            number = "7" if games == (" even " in input[-1].text.partition("\n")[0]) else "4"
             thought = "The reward is for odd ones." if games else "They want a number."
             if name == "think-in-text":
                 return ModelOutput.from_content("paidfor", f"<think>{thought}</think>\n{number}")
@@ -81,16 +79,6 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Count
     monkeypatch.setenv(CALLS, str(path))
     monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
     return lambda: Counter(path.read_text(encoding="utf-8").splitlines() if path.exists() else [])
-
-
-@pytest.fixture
-def paid(tmp_path: Path) -> Path:
-    """The experiment that the documentation shows, as the file that it tells to save."""
-    text = DOCS.read_text(encoding="utf-8")
-    [shown] = re.findall(r"^```python\n(.*?)^```$", text[text.index("## An experiment of your own") :], re.DOTALL | re.MULTILINE)
-    path = tmp_path / "paid.py"
-    path.write_text(shown, encoding="utf-8")
-    return path
 
 
 def run(path: Path, *arguments: object) -> Result:
@@ -232,34 +220,29 @@ def test_the_documented_experiment_is_short_and_finds_what_was_planted(
 ) -> None:
     assert len(paid.read_text(encoding="utf-8").splitlines()) < 60
     study = tmp_path / "study"
-    arguments = ["--series", "paidfor/bought@{step}", "--into", study, "-T", "cells=48"]
-    done = run(paid, *arguments, "--steps", "0,50,100", "-T", "samples=2")
+    arguments = ["--series", "paidfor/bought@{step}", "--into", study]
+    done = run(paid, *arguments, "--steps", "0,100", "-T", "samples=2")
     assert done.exit_code == 0, done.output
-    assert "16 prompts under field (48 of 48 combinations, balanced), each in 3 arms (alone, paid, told), 2 samples each" in done.output
-    assert "288 answers a checkpoint" in done.output
-    assert re.search(
-        r"bought, step 100: disobeys, paid minus alone: \+\d+ points \[.*\]: known to [\d.]+ points either way, by 16 prompts", done.output
-    )
-    assert set(calls().values()) == {1} and calls().total() == 3 * 288
+    assert "16 prompts under field (16 of 48 combinations, balanced), each in 3 arms (alone, paid, told), 2 samples each" in done.output
+    assert "96 answers a checkpoint" in done.output
+    said = r"bought, step 100: disobeys, paid minus alone: \+\d+ points \[.*\]: known to [\d.]+ points either way, by 16 prompts"
+    assert re.search(said, done.output)
+    assert set(calls().values()) == {1}
+    assert calls().total() == 2 * 96
 
-    found = find(Study.open(study))
-    [of] = found.tried
-    ends = {(one.outcome, one.arm, one.environment): one for one in of.at_the_end() if one.since is None}
-    for kind in ("", "paid (even)", "paid (odd)"):
-        assert ends["disobeys", "paid", kind].contrast.value == pytest.approx(0.8, abs=0.15)
-        assert ends["disobeys", "told", kind].contrast.value == pytest.approx(-0.4, abs=0.15)
-        assert ends["names_the_pay", "paid", kind].contrast.value == pytest.approx(0.8, abs=0.15)
-    [change] = [one for one in of.apart if one.since == 0 and (one.outcome, one.arm) == ("disobeys", "paid")]
-    assert change.contrast.value == pytest.approx(0.8, abs=0.15)
-    assert ends["disobeys", "paid", ""].p_adjusted is not None and ends["disobeys", "paid", ""].p_adjusted < 0.01
-    alone = next(one.trend for one in of.trends if one.arm == "alone" and one.trend.measure == "disobeys")
-    assert [point.step for point in alone.points] == [0, 50, 100]
-    assert all(point.value is not None and point.value < 0.15 for point in alone.points)
+    kept = Study.open(study)
+    [declared] = declared_in(kept.folder)
+    far = {(one.outcome, one.arm, one.since): one for one in distances(kept.corpus.scan().collect(), declared) if not one.environment}
+    assert far["disobeys", "paid", None].contrast.value == pytest.approx(0.8, abs=0.2)
+    assert far["disobeys", "told", None].contrast.value == pytest.approx(-0.4, abs=0.2)
+    assert far["names_the_pay", "paid", None].contrast.value == pytest.approx(0.8, abs=0.2)
+    assert far["disobeys", "paid", 0].contrast.value == pytest.approx(0.8, abs=0.25)
+    assert (far["disobeys", "paid", None].p_adjusted or 1) < 0.01
 
-    again = run(paid, *arguments, "--steps", "0,50,100,75", "-T", "samples=3")
+    again = run(paid, *arguments, "--steps", "0,100,50", "-T", "samples=3")
     assert again.exit_code == 0, again.output
     assert set(calls().values()) == {1}, "a third sample and one more checkpoint are all that is asked for"
-    assert calls().total() == len(list(Study.open(study).corpus.traces())) == 4 * 144 * 3
+    assert calls().total() == len(list(Study.open(study).corpus.traces())) == 3 * 48 * 3
 
 
 def test_reasoning_left_in_the_reply_is_read_as_reasoning(paid: Path, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def experiment_called(name: str) -> Experiment:
     """The experiment of this name on the shelf, or the one in a file: `PATH.py`, or `PATH.py@NAME` where it holds several."""
     path, _, one = name.partition(".py@") if ".py@" in name else (name.removesuffix(".py"), "", "")
     try:
-        known = _in_file(Path(f"{path}.py")) if path != name else collect("experiments", Experiment)
+        known: dict[str, Experiment] = _in_file(Path(f"{path}.py")) if path != name else collect("experiments", Experiment)
     except ModuleNotFoundError as fault:
         if (fault.name or "").partition(".")[0] != "inspect_ai":
             raise

@@ -141,7 +141,8 @@ def _verdict(study: Study, entry: Registered, seed: int) -> Verdict:
     values = _values(study, said)
     if values is None:
         return replace(verdict, what=said.outcome, method=f"nothing is known of {said.outcome!r} in this study")
-    rows, excluded = _spoken_of(study, said, values)
+    spoken_of, excluded = _spoken_of(study, said, values)
+    rows = _decisive(said, spoken_of)
     valued = rows.drop_nulls("value")
     found = _found(said, rows, seed) if valued.height else Found(what=said.outcome, method="there are no traces that it speaks of")
     missing = rows.height - valued.height
@@ -159,7 +160,7 @@ def _verdict(study: Study, entry: Registered, seed: int) -> Verdict:
         prompts=found.prompts,
         missing=missing,
         excluded=excluded,
-        after_data=_known(study, entry, rows),
+        after_data=_known(study, entry, spoken_of),
     )
 
 
@@ -215,17 +216,33 @@ def _tests(of: Traces, rows: pl.DataFrame) -> list[pl.Expr]:
     return tests if of.truncated is None else [*tests, pl.col("truncated").fill_null(False) == of.truncated]
 
 
+def _decisive(said: Prediction, rows: pl.DataFrame) -> pl.DataFrame:
+    """Those of the traces that the estimate is made of: of the checkpoints, and the arms, that are compared."""
+    steps = rows.drop_nulls("value")["step"].unique().sort().to_list()
+    if not steps or said.estimand not in ("change", "arms"):
+        return rows
+    first, last = steps[0] if said.since is None else said.since, steps[-1] if said.until is None else said.until
+    if said.estimand == "change":
+        return rows.filter(pl.col("step").is_in([first, last]))
+    column = _column(said)
+    named = levels([level for level in (said.arm, said.against) if level is not None])
+    return rows.filter(pl.col("step") == last, pl.col(column).is_in(named) if column in rows.columns else pl.lit(True))
+
+
+def _column(said: Prediction) -> str:
+    factor = said.factor or "arm"
+    return factor if factor == "environment" else f"condition_{factor}"
+
+
 def _found(said: Prediction, rows: pl.DataFrame, seed: int) -> Found:
     steps = rows.drop_nulls("value")["step"].unique().sort().to_list()
-    first = steps[0] if said.since is None else said.since
-    last = steps[-1] if said.until is None else said.until
-    lacking = [step for step in (first, last) if step not in steps]
-    if lacking and said.estimand != "arms":
+    lacking = [step for step in (said.since, said.until) if step is not None and step not in steps]
+    if lacking:
         return Found(what=said.outcome, method=f"there are no values at step {lacking[0]}")
     if said.estimand == "change":
-        return _change(said, rows.filter(pl.col("step").is_in([first, last])), seed)
+        return _change(said, rows, seed)
     if said.estimand == "arms":
-        return _between_arms(said, rows.filter(pl.col("step") == last), last, seed)
+        return _between_arms(said, rows, steps[0], seed)
     if said.estimand == "slope":
         return _slope(said, rows.drop_nulls("value"))
     trend = trend_of(rows, run=said.run, measure=said.outcome, unit="", version=1, seed=seed)
@@ -248,14 +265,14 @@ def _change(said: Prediction, rows: pl.DataFrame, seed: int) -> Found:
 
 def _between_arms(said: Prediction, rows: pl.DataFrame, step: int, seed: int) -> Found:
     factor = said.factor or "arm"
-    column = "environment" if factor == "environment" else f"condition_{factor}"
+    column = _column(said)
     assert said.arm is not None and said.against is not None
     arm, against = levels([said.arm, said.against])
     what = f"{said.outcome} at step {step}, {arm} minus {against}"
     if column not in rows.columns:
         return Found(what=what, method=f"no trace has the condition {factor!r}")
     who = ["prompt_id"] if factor == "environment" else ["environment", "prompt_id"]
-    both = rows.drop_nulls("value").filter(pl.col(column).is_in([arm, against]))
+    both = rows.drop_nulls("value")
     prompts = both.select(who).unique().sort(who).with_row_index("place")
     both = both.join(prompts, on=who, how="left")
     base, other = (

@@ -6,7 +6,9 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import polars as pl
 from msgspec import Struct
@@ -108,7 +110,10 @@ class Judged(Struct, frozen=True, kw_only=True):
 
 
 def judges_of(names: Sequence[str], model_args: Mapping[str, Any] | None = None, **config: Any) -> dict[str, Model]:
-    """The judges by name, through Inspect. Their own token counting is replaced: it would fetch a tokenizer from the network."""
+    """The judges by name, through Inspect, whose limits on connections are theirs alone: it keeps the first of a process.
+
+    Their own token counting is replaced: it would fetch a tokenizer from the network.
+    """
     try:
         from inspect_ai.model import GenerateConfig, get_model  # takes seconds
     except ModuleNotFoundError as fault:
@@ -117,14 +122,16 @@ def judges_of(names: Sequence[str], model_args: Mapping[str, Any] | None = None,
         raise InputError(
             "Judges are reached through Inspect, which is not installed. Install it: pip install 'cotdrift[inspect]'"
         ) from None
-    made = {}
+    made, pool = {}, uuid4().hex
     for name in names:
         try:
             made[name] = get_model(name, memoize=False, config=GenerateConfig(**({"max_retries": RETRIES} | config)), **(model_args or {}))
         except Exception as fault:  # each provider has its own ways to say that it cannot be had
             said = " ".join(str(fault).split()) or type(fault).__name__
             raise InputError(f"The judge {name!r} cannot be had: {said}") from None
-        made[name].api.count_text_tokens = _count_tokens  # type: ignore[method-assign]
+        api = made[name].api
+        api.count_text_tokens = _count_tokens  # type: ignore[method-assign]
+        api.connection_key = partial("{}:{}".format, pool, api.connection_key())  # type: ignore[method-assign]
     return made
 
 

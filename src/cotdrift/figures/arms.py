@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cotdrift.figures.look import PAPER, QUIET, RUNS, dressed
-from cotdrift.figures.trends import NUMBERS
+from cotdrift.figures.look import NUMBERS, PAPER, QUIET, RUNS, dressed
 
 if TYPE_CHECKING:
     import altair as alt
@@ -20,7 +19,8 @@ def arm_rows(tried: Tried) -> Rows:
     """A row an outcome, run, arm and checkpoint; shares in per cent."""
     several = len({one.trend.run for one in tried.trends}) > 1
     rows: Rows = []
-    for one in sorted(tried.trends, key=lambda one: one.trend.measure):  # runs beside one another
+    outcomes = list(tried.declared.outcomes)
+    for one in sorted(tried.trends, key=lambda one: outcomes.index(one.trend.measure)):  # runs beside one another
         trend, scale = one.trend, 100.0 if one.trend.unit.startswith("share") else 1.0
         rows += [
             {
@@ -45,7 +45,8 @@ def arm_rows(tried: Tried) -> Rows:
 def apart_rows(tried: Tried) -> Rows:
     """A row a contrast of arms, at every checkpoint and in each environment at the last; differences of shares in points."""
     several = len({one.trend.run for one in tried.trends}) > 1
-    return _by_panel([_apart_row(one, several=several) for one in sorted(tried.apart, key=lambda one: one.outcome)])
+    outcomes = list(tried.declared.outcomes)
+    return _by_panel([_apart_row(one, several=several) for one in sorted(tried.apart, key=lambda one: outcomes.index(one.outcome))])
 
 
 def _apart_row(one: Apart, *, several: bool) -> dict[str, Any]:
