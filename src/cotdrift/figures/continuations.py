@@ -7,7 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from cotdrift.continuations import ALPHA, Continued, Pooled
-from cotdrift.figures.look import INK, NUMBERS, PAPER, QUIET, RULE, dressed, run_colours
+from cotdrift.figures.look import INK, NUMBERS, PAPER, QUIET, RULE, in_panels, run_colours, steps_across
 
 if TYPE_CHECKING:
     import altair as alt
@@ -78,8 +78,7 @@ def over_steps(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.Fa
     """One panel a run: the rate after the same prefixes with its band, and, dashed, from the checkpoint's own reasoning."""
     import altair as alt  # half a second to import
 
-    across = alt.Scale(nice=False, padding=4, zero=False)
-    step = alt.X("step:Q", title=None, axis=alt.Axis(tickCount=4, labelExpr=NUMBERS, labelFlush=True), scale=across)
+    step = steps_across()
     scale, colour = _to(rows), run_colours(runs)
     up = alt.Y("rate:Q", title=None, axis=alt.Axis(tickCount=4, labelExpr=NUMBERS), scale=scale)
     about = [
@@ -89,8 +88,8 @@ def over_steps(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.Fa
     shared, own = (alt.Chart().transform_filter(f"datum.from === '{arm}'") for arm in (SHARED, OWN))
     onset = shared.transform_filter("isValid(datum.onset)")
     layers = [
-        onset.mark_rect(opacity=0.35, color=RULE).encode(x=alt.X("onset_low:Q", title=None, scale=across), x2="onset_high:Q"),
-        onset.mark_rule(strokeDash=[3, 3], strokeWidth=1).encode(x=alt.X("onset:Q", title=None, scale=across), color=colour),
+        onset.mark_rect(opacity=0.35, color=RULE).encode(x=alt.X("onset_low:Q", title=None), x2="onset_high:Q"),
+        onset.mark_rule(strokeDash=[3, 3], strokeWidth=1).encode(x=alt.X("onset:Q", title=None), color=colour),
         own.mark_area(opacity=0.1, line=False, color=QUIET).encode(step, alt.Y("low:Q", title=None, scale=scale), alt.Y2("high:Q")),
         shared.mark_area(opacity=0.16, line=False).encode(step, alt.Y("low:Q", title=None, scale=scale), alt.Y2("high:Q"), colour),
         own.mark_line(strokeWidth=1.4, strokeDash=[4, 3], color=QUIET).encode(step, up),
@@ -98,19 +97,14 @@ def over_steps(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.Fa
         shared.mark_line(strokeWidth=2, strokeJoin="round").encode(step, up, colour),
         shared.mark_circle(size=34, opacity=1, stroke=PAPER, strokeWidth=1).encode(step, up, colour, tooltip=about),
     ]
-    return _in_panels(layers, rows, height=150)
+    return in_panels(layers, rows, height=150)
 
 
 def by_margin(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetChart:
     """One panel a run: a line for each number of words that prefixes end before the behaviour, the fainter the more."""
     import altair as alt  # half a second to import
 
-    step = alt.X(
-        "step:Q",
-        title=None,
-        axis=alt.Axis(tickCount=4, labelExpr=NUMBERS, labelFlush=True),
-        scale=alt.Scale(nice=False, padding=4, zero=False),
-    )
+    step = steps_across()
     margins, scale, colour = sorted({row["words_before"] for row in rows}), _to(rows), run_colours(runs)
     up = alt.Y("rate:Q", title=None, axis=alt.Axis(tickCount=4, labelExpr=NUMBERS), scale=scale)
     faint = alt.Opacity(
@@ -123,7 +117,7 @@ def by_margin(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.Fac
         alt.Chart().mark_line(strokeWidth=1.8, strokeJoin="round").encode(step, up, colour, faint, detail="words_before:N"),
         alt.Chart().mark_circle(size=28, stroke=PAPER, strokeWidth=1).encode(step, up, colour, faint, tooltip=about),
     ]
-    return _in_panels(layers, rows, height=150)
+    return in_panels(layers, rows, height=150)
 
 
 def by_prefix(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.FacetChart:
@@ -153,7 +147,7 @@ def by_prefix(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.Fac
         base.mark_point(filled=False, size=30, color=QUIET).encode(x("first"), y, tooltip=about),
         base.mark_circle(size=46).encode(x("last"), y, colour, opacity=faint, tooltip=about),
     ]
-    return _in_panels(layers, rows, height=alt.Step(14))
+    return in_panels(layers, rows, height=alt.Step(14))
 
 
 def _points(continued: Continued, trend: Trend, several: bool) -> Rows:
@@ -202,12 +196,3 @@ def _to(rows: Sequence[Mapping[str, Any]]) -> alt.Scale:
 
     most = max((row[name] for row in rows for name in ("rate", "high") if row[name] is not None), default=1.0)
     return alt.Scale(domain=[0, 10 * ceil(most / 10) or 10], nice=True)
-
-
-def _in_panels(layers: Sequence[Any], rows: Sequence[Mapping[str, Any]], *, height: Any) -> alt.FacetChart:
-    import altair as alt  # half a second to import
-
-    order = list(dict.fromkeys(row["panel"] for row in rows))
-    layered: Any = alt.layer(*layers, data=alt.InlineData(values=[])).properties(width=220, height=height)
-    drawn: alt.FacetChart = layered.facet(alt.Facet("panel:N", sort=order), columns=3).resolve_scale(x="independent", y="independent")
-    return dressed(drawn, rows)
