@@ -18,6 +18,7 @@ pytest.importorskip("inspect_ai")
 from cotdrift.arms import tried
 from cotdrift.cli import cli
 from cotdrift.experiments.self_review import ARMS, SELF_REVIEW, review_of
+from cotdrift.figures.arms import apart_rows
 from cotdrift.report import report
 from cotdrift.study import Study
 from cotdrift.trace import Trace
@@ -102,6 +103,8 @@ def test_what_a_checkpoint_sees_in_its_own_trajectories_is_held_against_what_is_
     assert rates == {ARMS[False, False]: [0] * 2, ARMS[False, True]: [0] * 2, ARMS[True, False]: [0.5] * 2, ARMS[True, True]: [1] * 2}
     seen = {(one.arm, one.base): one.contrast.value for one in found.apart if one.step == 30 and one.since is None}
     assert seen[ARMS[True, True], ARMS[False, True]] == 1 and seen[ARMS[True, True], ARMS[True, False]] == 0.5
+    lines = [(row["panel"], row["arm"], row["step"]) for row in apart_rows(found) if row["since"] is None]
+    assert len(set(lines)) == len(lines)
     assert "Self review" in report(into).page.read_text(encoding="utf-8")
 
 
