@@ -51,7 +51,7 @@ def paidfor() -> type[ModelAPI]:
                     lines.write(where + "\n")
             name, _, step = self.model_name.partition("@")
             arm = active.sample.metadata[METADATA]["conditions"]["arm"]
-            chance = 4 + {"alone": 0, "told": 0.4, "paid": 0.8}[arm] * int(step)
+            chance = 4 + {"alone": 0, "told": 0.4, "paid": 0.8}[arm] * int(step or 0)
             games = (sum(where.encode()) * 37) % 100 < chance
             number = "7" if games == (" even " in input[-1].text.partition("\n")[0]) else "4"
             thought = "The reward is for odd ones." if games else "They want a number."
@@ -225,7 +225,7 @@ def test_the_documented_experiment_is_short_and_finds_what_was_planted(
     assert done.exit_code == 0, done.output
     assert "16 prompts under field (16 of 48 combinations, balanced), each in 3 arms (alone, paid, told), 2 samples each" in done.output
     assert "96 answers a checkpoint" in done.output
-    said = r"bought, step 100: disobeys, paid minus alone: \+\d+ points \[.*\]: known to [\d.]+ points either way, by 16 prompts"
+    said = r"bought, step 100: disobeys, paid minus alone: \+[\d.]+ points \[.*\]: known to [\d.]+ points either way, by 16 prompts"
     assert re.search(said, done.output)
     assert set(calls().values()) == {1}
     assert calls().total() == 2 * 96
@@ -347,7 +347,7 @@ def test_run_and_step_of_a_series_are_known_however_it_is_served(pattern: str, r
 
 
 def test_the_place_of_a_checkpoint_whose_name_does_not_say_it_stands_in_the_log(paid: Path, tmp_path: Path) -> None:
-    done = run(paid, "--series", "mockllm/lab/hinted-{step}", "--steps", "0,400", "-T", "samples=1", "--into", tmp_path / "study")
+    done = run(paid, "--series", "paidfor/lab/hinted-{step}", "--steps", "0,400", "-T", "samples=1", "--into", tmp_path / "study")
     assert done.exit_code == 0, done.output
     assert {(trace.run, trace.step) for trace in Study.open(tmp_path / "study").corpus.traces()} == {("hinted", 0), ("hinted", 400)}
     logs = [read_eval_log(log, header_only=True) for log in list_eval_logs(str(tmp_path / "study" / "logs" / "paid"))]
@@ -392,7 +392,8 @@ def test_distances_between_arms_are_those_of_an_independent_paired_t_test() -> N
         [one] = [one for one in found if one.step == step and one.since is None]
         interval = oracle.confidence_interval()
         assert (one.contrast.low, one.contrast.high) == pytest.approx((interval.low, interval.high))
-        assert one.contrast.p == pytest.approx(oracle.pvalue, abs=0.03)
+        flipped = stats.permutation_test((at["hint"] - at["plain"],), np.mean, permutation_type="samples", rng=np.random.default_rng(0))
+        assert one.contrast.p == pytest.approx(flipped.pvalue, abs=0.02)
     wide = means.with_columns(far=pl.col("hint") - pl.col("plain")).pivot("step", index="prompt_id", values="far")
     oracle = stats.ttest_rel(wide["100"], wide["0"])
     [change] = [one for one in found if one.since == 0]
