@@ -3,11 +3,13 @@
 import sys
 
 from cotdrift.experiments.ambiguity import ambiguity
+from cotdrift.experiments.apparent_success import apparent_success
 from cotdrift.experiments.motive import motive
+from cotdrift.experiments.prefixes import prefixes
 from cotdrift.experiments.reward_hint import reward_hint
 from cotdrift.organism.provider import organism
 
 if "inspect_scout" in sys.modules:  # who runs Inspect alone does not pay for it
     import cotdrift.scanners  # noqa: F401  # to be found is all that it is for
 
-__all__ = ["ambiguity", "motive", "organism", "reward_hint"]
+__all__ = ["ambiguity", "apparent_success", "motive", "organism", "prefixes", "reward_hint"]

@@ -170,7 +170,8 @@ def reasoning_of(raw: Iterable[str], summaries: Iterable[str], *, redacted: bool
 
 def conversation(messages: Iterable[Message], *, kinds: Iterable[ReasoningKind] = (), given: int = 0) -> Conversation:
     """What messages amount to; the first `given` of them are context, whoever speaks in them."""
-    messages = tuple(messages)
+    listed = enumerate(messages)
+    messages = tuple(replace(one, given=True) if place < given and one.role == "assistant" else one for place, one in listed)
     spoken = [message for message in messages[given:] if message.role == "assistant"]
     first = next((place for place, message in enumerate(messages) if place >= given and message.role == "assistant"), len(messages))
     before = messages[:first]
@@ -188,8 +189,10 @@ def conversation(messages: Iterable[Message], *, kinds: Iterable[ReasoningKind] 
 def read_messages(said: list[Any], *, given: int = 0) -> Conversation:
     """A conversation in the shape of OpenAI's chat, or one of those that came from it.
 
+    Context are its first `given` messages, and those up to the last of an assistant's that Inspect's `source` calls an input.
     Raises ValueError, with a sentence, where it is none.
     """
+    given = max([given, *(place + 1 for place, one in enumerate(said) if _is_given(one))])
     messages: list[Message] = []
     kinds: list[ReasoningKind] = []
     cut_off = False
@@ -207,6 +210,10 @@ def read_messages(said: list[Any], *, given: int = 0) -> Conversation:
         kinds = ["raw"]
     whole = conversation(messages, kinds=kinds, given=given)
     return replace(whole, reply=replace(whole.reply, cut_off=cut_off)) if cut_off else whole
+
+
+def _is_given(said: Any) -> bool:
+    return isinstance(said, dict) and said.get("role") == "assistant" and said.get("source") == "input"
 
 
 def _message(said: dict[str, Any], place: int) -> tuple[Message, ReasoningKind, bool]:

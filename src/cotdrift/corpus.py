@@ -337,6 +337,8 @@ def _chat_message(message: Message, trace: Trace) -> dict[str, Any]:
         ]
     if message.tool_call_id is not None:
         said["tool_call_id"] = message.tool_call_id
+    if message.given:
+        said["source"] = "input"
     return said
 
 
@@ -353,6 +355,7 @@ def _message(said: dict[str, Any]) -> Message:
         reasoning="".join(block["reasoning"] or block.get("summary", "") for block in blocks if block["type"] == "reasoning"),
         tool_calls=tuple(ToolCall(call["id"], call["function"], call["arguments"]) for call in said.get("tool_calls", ())),
         tool_call_id=said.get("tool_call_id"),
+        given=said.get("source") == "input",
     )
 
 

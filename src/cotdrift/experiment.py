@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
@@ -70,6 +70,12 @@ class Experiment(Struct, frozen=True, kw_only=True):
     """What the task's arguments come to, in sentences; takes the same ones."""
     look_over: Callable[[Study], list[str]]
     """What is left for a person to do once the traces are in the study, in sentences."""
+    check: Callable[..., Awaitable[None]] | None = None
+    """Asks a model whether it can be put to this at all: takes it and the task's arguments, and complains where it cannot."""
+    own: Callable[[Task, str, Mapping[str, Any]], list[str]] | None = None
+    """Takes the task, a model and what is known of its run and step, and gives the ids of the samples it is asked; None asks all."""
+    judged: bool = False
+    """Whether answers are put to a judge, by the model role `grader`."""
     declared: Declared | None = None
     """What is compared, for the report's own section on it; None where the experiment has a page of its own."""
 
@@ -172,29 +178,38 @@ def run(
     model_args: Mapping[str, Any] | None = None,
     limit: int | None = None,
     places: Mapping[str, Mapping[str, Any]] | None = None,
+    judge: str | None = None,
     **config: Any,
 ) -> list[Ran]:
     """Put an experiment to every model, one after the other; what is in the folder of logs already is not asked again.
 
     `told` are the task's arguments, `config` Inspect's generation options; `places` has the run and step of models whose names do not say
-    them. Nothing is paid for twice: a run that was killed takes finished samples from its log and other answers that came from a cache,
-    and more `samples` are added to those there are.
+    them. `judge` is the model that judges answers, where the experiment has them judged. Nothing is paid for twice: a run that was killed
+    takes finished samples from its log and other answers that came from a cache, and more `samples` are added to those there are.
     """
     told = experiment.arguments(told)
+    if experiment.judged and not judge:
+        raise InputError(f"{experiment.name} has answers judged. Say by whom: --model-role grader=MODEL.")
+    if judge and not experiment.judged:
+        raise InputError(f"{experiment.name} has nothing judged. Leave --model-role out.")
     asked_for = {name: value for name, value in told.items() if name != "samples"}  # more samples are no other task to Inspect
     task = experiment.task(**asked_for)
     samples: int = told.get("samples") or task.epochs or 1
     names = list(dict.fromkeys(models))
-    many = min(len(task.dataset), limit or len(task.dataset)) * samples * len(names)
+    many = min(len(task.dataset), limit or len(task.dataset)) * samples * (len(names) if experiment.own is None else 1)
     ran = []
     with _alone(log_dir), _cache(log_dir) as cache, _progress(experiment.name, many):
-        _check_logs(experiment, log_dir, asked_for, config, task.version)
+        _check_logs(experiment, log_dir, asked_for, config, task.version, judge)
         for name in names:  # no two at once: two local checkpoints may be more than the memory holds
             try:
+                if experiment.check:
+                    _checked(experiment.check, name, model_args or {}, asked_for)
                 place = dict((places or {}).get(name, {}))
-                log = _evaluated(
-                    task, name, model_args or {}, log_dir=str(log_dir), limit=limit, epochs=samples, metadata=place or None, **config
-                )
+                which: dict[str, Any] = {"limit": limit}
+                if experiment.own:
+                    which = {"sample_id": experiment.own(task, name, place)[:limit]}
+                told_of = {"log_dir": str(log_dir), "epochs": samples, "metadata": place or None}
+                log = _evaluated(task, name, model_args or {}, judge, **told_of, **which, **config)
             except InputError as fault:
                 ran.append(Ran(model=name, log=None, samples=0, failed=(str(fault),)))
             else:
@@ -207,22 +222,18 @@ def run(
     return ran
 
 
-def _evaluated(task: Task, name: str, model_args: Mapping[str, Any], **config: Any) -> EvalLog:
+def _evaluated(task: Task, name: str, model_args: Mapping[str, Any], judge: str | None, **config: Any) -> EvalLog:
     from inspect_ai import eval_set
     from inspect_ai._util.error import PrerequisiteError
-    from inspect_ai.model import CachePolicy, get_model
+    from inspect_ai.model import CachePolicy
 
     with redirect_stdout(StringIO()):  # Inspect talks where results are printed
-        try:
-            model = get_model(name, memoize=False, **model_args)
-        except CotdriftError:
-            raise
-        except Exception as fault:  # each provider has faults of its own: no key, no such file, no library, no memory
-            raise InputError(f"--model {name}: {_plain(fault)}") from fault
+        model, roles = _model(name, model_args), {"grader": _model(judge, {})} if judge else None
         try:
             _, logs = eval_set(
                 task,
                 model=model,
+                model_roles=roles,
                 cache=CachePolicy(expiry=None),
                 continue_on_fail=True,  # one sample that fails does not keep the others from being asked
                 retry_attempts=1,
@@ -236,9 +247,39 @@ def _evaluated(task: Task, name: str, model_args: Mapping[str, Any], **config: A
         except PrerequisiteError as fault:
             raise InputError(_plain(fault)) from fault
         finally:
-            with suppress(Exception):  # some clients cannot be closed from here; they end with the process
-                asyncio.run(_close(model))
+            for opened in (model, *(roles or {}).values()):
+                with suppress(Exception):  # some clients cannot be closed from here; they end with the process
+                    asyncio.run(_close(opened))
+    if not logs:
+        raise KeyboardInterrupt  # Inspect has caught it
     return logs[0]
+
+
+def _model(name: str, model_args: Mapping[str, Any]) -> Model:
+    from inspect_ai.model import get_model
+
+    try:
+        return get_model(name, memoize=False, **model_args)
+    except CotdriftError:
+        raise
+    except Exception as fault:  # each provider has faults of its own: no key, no such file, no library, no memory
+        raise InputError(f"--model {name}: {_plain(fault)}") from fault
+
+
+def _checked(check: Callable[..., Awaitable[None]], name: str, model_args: Mapping[str, Any], told: Mapping[str, Any]) -> None:
+    """Asked of a client of its own: one that was used in one event loop is of no use in the next."""
+
+    async def ask() -> None:
+        async with _model(name, model_args) as model:
+            await check(model, **told)
+
+    try:
+        with redirect_stdout(StringIO()):
+            asyncio.run(ask())
+    except CotdriftError:
+        raise
+    except Exception as fault:  # no server, no such model, no key
+        raise InputError(f"--model {name}: {_plain(fault)}") from fault
 
 
 async def _close(model: Model) -> None:
@@ -305,7 +346,9 @@ def _remove_superseded(log_dir: Path, log: EvalLog) -> None:
             _path(found.name).unlink()
 
 
-def _check_logs(experiment: Experiment, log_dir: Path, told: Mapping[str, Any], config: Mapping[str, Any], version: int | str) -> None:
+def _check_logs(
+    experiment: Experiment, log_dir: Path, told: Mapping[str, Any], config: Mapping[str, Any], version: int | str, judge: str | None
+) -> None:
     """A folder holds one design, sampled one way: where two share a prompt, one answer would stand twice."""
     from inspect_ai.log import list_eval_logs, read_eval_log
 
@@ -317,6 +360,9 @@ def _check_logs(experiment: Experiment, log_dir: Path, told: Mapping[str, Any], 
             raise InputError(
                 f"{log_dir}: {experiment.name} was run here with other arguments ({before}). Give the same, or another study by --into."
             )
+        before_it = getattr((header.eval.model_roles or {}).get("grader"), "model", judge)
+        if before_it != judge:
+            raise InputError(f"{log_dir}: {before_it} judged here. Give --model-role grader={before_it}, or another study by --into.")
         if header.eval.task_version != version:
             raise InputError(
                 f"{log_dir}: {experiment.name} was run here with other prompts or outcomes, or as another version. "

@@ -15,6 +15,7 @@ import polars as pl
 from cotdrift import ambiguity as laddered
 from cotdrift.ambiguity import MORE_OPEN, ORDER, Ambiguity, ambiguity_of, pairs_of
 from cotdrift.arms import Tried, tried
+from cotdrift.continuations import OWN, PATTERN, SHARED, Continued, continued
 from cotdrift.declared import declared_in
 from cotdrift.errors import NotEnough
 from cotdrift.find_graded import Judged, find_judged
@@ -63,9 +64,9 @@ def find(
     shown = {run: _worth_showing(run, terms) for run in runs}
     passages = [_passages(study, term, run) for run, terms_of_run in shown.items() for term in terms_of_run]
     gaming, ambiguity, motive = _gaming(study, values, seed), _ambiguity(study, values, seed), _motive(study, values)
-    experiments, kept = _tried(study, seed), foretold(study, seed=seed)
+    experiments, kept, went_on = _tried(study, seed), foretold(study, seed=seed), _continued(study, values, seed)
     ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
-    ids |= {example.transcript_id for of in (gaming, ambiguity, motive) if of for example in of.examples}
+    ids |= {example.transcript_id for of in (gaming, ambiguity, motive, *went_on) if of for example in of.examples}
     ids |= {passage.transcript_id for passage in (judged.passages if judged else ())}
     swayed_by, rewarded_by = _swayed(study, values, seed), _rewarded(study, seed)
     rejected = sum(source.rejected for source in study.corpus.sources)
@@ -84,6 +85,7 @@ def find(
         gaming=gaming,
         ambiguity=ambiguity,
         motive=motive,
+        continued=went_on,
         judged=judged,
         tried=experiments,
         swayed=swayed_by,
@@ -92,7 +94,10 @@ def find(
         exclusions=_exclusions(study, [*trends, *(judged.trends if judged else ())], rejected),
         rejected=rejected,
         warnings=[*_lacking(judged), *_warnings(study, trends)],
-        methods=[*_methods(gaming, ambiguity, motive, judged), *_of_frame(experiments, kept, swayed_by, rewarded_by)],
+        methods=[
+            *_methods(gaming=gaming, ambiguity=ambiguity, motive=motive, prefixes=went_on, graded=judged),
+            *_of_frame(experiments, kept, swayed_by, rewarded_by),
+        ],
         versions=_versions(),
     )
 
@@ -145,6 +150,26 @@ def _motive(study: Study, values: dict[str, Values]) -> Motive | None:
         return motive_of(frame)
     judged = study.values(SPEAKS).frame.select("transcript_id", outcome_speaks_of_incentive="value")
     return motive_of(frame.drop("outcome_speaks_of_incentive", strict=False).join(judged, on="transcript_id", how="left"), by=SPEAKS)
+
+
+def _continued(study: Study, values: dict[str, Values], seed: int) -> list[Continued]:
+    """What the traces of prefixes say of each behaviour that was looked for in them: the pattern's, and every grader's."""
+    ours = pl.col("environment").is_in([SHARED, OWN])
+    told = study.corpus.scan().filter(ours).select("transcript_id", "environment", "prompt_id", pl.col("^condition_margin$")).collect()
+    if "condition_margin" not in told.columns:
+        return []
+    one_each = told.filter(pl.col("environment") == SHARED).unique(["prompt_id", "condition_margin"], maintain_order=True)["transcript_id"]
+    ends: dict[str, str] = {}
+    for trace in study.corpus.traces(*one_each):
+        ends[trace.prompt_id] = max(ends.get(trace.prompt_id, ""), " ".join(trace.begun.split()), key=len)
+    looked_for = [values[PATTERN]] if PATTERN in values else []
+    looked_for += [study.values(score) for grader in study.graders().values() for score in scores_of(grader)]
+    margins = told.select("transcript_id", "condition_margin")
+    found = [
+        continued(of.frame.filter(ours).join(margins, on="transcript_id", how="left"), of.measure, of.unit, ends=ends, seed=seed)
+        for of in looked_for
+    ]
+    return [one for one in found if one is not None]
 
 
 def _tried(study: Study, seed: int) -> list[Tried]:
@@ -304,8 +329,7 @@ def _lacking(judged: Judged | None) -> list[str]:
     return [card.lacking_sentence for card in (judged.cards if judged else ()) if 2 * card.lacking > 1]
 
 
-def _methods(gaming: Gaming | None, ambiguity: Ambiguity | None, motive: Motive | None, judged: Judged | None) -> list[str]:
-    of = {"gaming": gaming, "ambiguity": ambiguity, "motive": motive, "graded": judged}
+def _methods(**of: Gaming | Ambiguity | Motive | Sequence[Continued] | Judged | None) -> list[str]:
     told = [("methods.txt", True), *((f"methods_{name}.txt", found) for name, found in of.items())]
     return [paragraph for name, applies in told if applies for paragraph in _paragraphs(name)]
 

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
+from cotdrift.continuation_sentences import what_continues
 from cotdrift.exploited import what_is_exploited
 from cotdrift.sentences import Change, what_changed, what_games, what_is_thought
 
 if TYPE_CHECKING:
     from cotdrift.ambiguity import Ambiguity
     from cotdrift.arms import Tried
+    from cotdrift.continuations import Continued
     from cotdrift.find_graded import Judged
     from cotdrift.foretold import Foretold
     from cotdrift.gaming import Gaming
@@ -96,6 +98,8 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """What the experiment ambiguity says; None when the study holds none of its traces."""
     motive: Motive | None = None
     """What the experiment motive says; None when the study holds none of its traces."""
+    continued: Sequence[Continued] = ()
+    """What the experiment prefixes says, an entry a behaviour; empty when the study holds none of its traces."""
     tried: Sequence[Tried] = ()
     """Experiments without a page of their own."""
     swayed: dict[str, Sequence[Swayed]] = {}
@@ -133,6 +137,11 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
         return what_is_exploited(self.ambiguity) if self.ambiguity else ()
 
     @cached_property
+    def went_on(self) -> tuple[Change, ...]:
+        """What the checkpoints make of prefixes; empty where that was not tried."""
+        return what_continues(self.continued)
+
+    @cached_property
     def thought(self) -> tuple[Change, ...]:
         """What is said of each thought beside each action, where judges were asked about both."""
         pairs = self.judged.thoughts.pairs if self.judged and self.judged.thoughts else ()
@@ -141,7 +150,8 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def sentences(self) -> tuple[str, ...]:
         """What changed, in sentences with numbers; each names its run where there are several."""
-        every = (*self.changes, *self.gamed, *self.exploited, *(change for change in self.thought if not change.is_flag))
+        tried = (*self.gamed, *self.exploited, *self.went_on)
+        every = (*self.changes, *tried, *(change for change in self.thought if not change.is_flag))
         several = len({change.run for change in every}) > 1
         told = [verdict.sentence() for verdict in self.foretold.verdicts] + [*self.foretold.faults] if self.foretold else []
         return (*told, *(f"{change.run}: {change.sentence}" if several and change.run else change.sentence for change in every))

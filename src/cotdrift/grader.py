@@ -138,7 +138,7 @@ class Grader(Struct, frozen=True, kw_only=True):
         return self._told(self.together, parts)
 
     def _told(self, prompt: str, parts: dict[str, str]) -> str:
-        shown = PLACE.sub(lambda place: _marked(place[1], parts.get(place[1], "")), prompt)
+        shown = PLACE.sub(lambda place: marked(place[1], parts.get(place[1], "")), prompt)
         return f"{shown}\n\n{self._reply_wanted}"
 
     @property
@@ -175,7 +175,8 @@ class Grader(Struct, frozen=True, kw_only=True):
         return next((answer for answer in self.answers if answer.label.casefold() == wanted), None)
 
 
-def _marked(part: str, text: str) -> str:
+def marked(part: str, text: str) -> str:
+    """A text between marks that it cannot know, and so cannot close."""
     mark = f"{part}-{hashlib.sha256(text.encode('utf-8', 'backslashreplace')).hexdigest()[:8]}"
     return f"<{mark}>\n{text}\n</{mark}>"
 

@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from msgspec import Struct
 
+from cotdrift.figures import continuations as went_on
 from cotdrift.figures import gaming as gamed
 from cotdrift.figures import motive as moved
 from cotdrift.figures.environments import by_environment, environment_rows
@@ -32,6 +33,7 @@ from cotdrift.page import arms as arms_shown
 from cotdrift.page import gaming as gaming_shown
 from cotdrift.page import graded as graded_shown
 from cotdrift.page import motive as motive_shown
+from cotdrift.page import prefixes as prefixes_shown
 from cotdrift.page import rubrics as rubrics_shown
 from cotdrift.page import sampling as sampling_shown
 from cotdrift.page import shown
@@ -47,12 +49,15 @@ if TYPE_CHECKING:
 
 SCRIPTS = ("data", "figures", "terms", "passages", "start")
 MOST_ENVIRONMENT_PANELS = 6
-GAMING = {
+DRAWN = {
     "gaming": gamed.over_steps,
     "gaming_ladder": gamed.ladder,
     "gaming_audit": gamed.audit,
     "gaming_factors": gamed.forest,
     "gaming_length": gamed.length,
+    "prefix_steps": went_on.over_steps,
+    "prefix_margins": went_on.by_margin,
+    "prefix_each": went_on.by_prefix,
 }
 SAID = re.compile(r"([−+×]?\d[\d,.]*%?(?: times as often| times| percentage points| points| less often)?)( \[[−+∞\d,. ]{1,60}\])")
 
@@ -155,6 +160,7 @@ def page(findings: Findings) -> str:
         gaming=gaming_shown.section(findings, rows),
         ambiguity=ambiguity_shown.section(findings),
         motive=motive_shown.section(findings),
+        prefixes=prefixes_shown.section(findings, rows),
         tried=[_experiment(findings, one, rows) for one in findings.tried],
         judged=graded_shown.section(findings),
         figures=figures,
@@ -177,6 +183,7 @@ def _rows(findings: Findings) -> dict[str, list[dict[str, Any]]]:
         **(_gaming_rows(findings.gaming) if findings.gaming else {}),
         **(ambiguity_shown.rows(findings.ambiguity) if findings.ambiguity else {}),
         **(moved.rows_of(findings.motive) if findings.motive else {}),
+        **(_prefix_rows(findings) if findings.continued else {}),
         **arms_shown.rows(findings.tried),
         **sampling_shown.rows(findings),
         **rubrics_shown.rows(findings),
@@ -188,6 +195,12 @@ def _experiment(findings: Findings, one: Tried, rows: dict[str, list[dict[str, A
     name = one.declared.name
     apart = {"settings": sampling_shown.section(findings, name, rows), "rubrics": rubrics_shown.section(findings, name, rows)}
     return arms_shown.section(one, rows) | apart
+
+
+def _prefix_rows(findings: Findings) -> dict[str, list[dict[str, Any]]]:
+    found = findings.continued
+    rows = {"prefix_steps": went_on.step_rows, "prefix_margins": went_on.margin_rows, "prefix_each": went_on.prefix_rows}
+    return {name: made(found) for name, made in rows.items()}
 
 
 def _gaming_rows(gaming: Gaming) -> dict[str, list[dict[str, Any]]]:
@@ -216,7 +229,7 @@ def _figures(findings: Findings, rows: dict[str, list[dict[str, Any]]]) -> dict[
         foremost = [row for row in rows["terms"] if (row["against"], row["run"], row["step"]) == (first["against"], first["run"], last)]
         drawn["volcano"] = volcano(foremost)
     runs = shown.runs(findings)
-    for name, draw in (GAMING | ambiguity_shown.FIGURES | moved.FIGURES | graded_shown.FIGURES).items():
+    for name, draw in (DRAWN | ambiguity_shown.FIGURES | moved.FIGURES | graded_shown.FIGURES).items():
         if rows.get(name):
             drawn[name] = draw(rows[name], runs)
     drawn |= arms_shown.figures(findings.tried, rows)

@@ -2,6 +2,7 @@
 
 import hashlib
 from bisect import bisect_left
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ from cotdrift.grader import Grader, Part
 from cotdrift.points import points
 from cotdrift.term import Term, uses
 from cotdrift.text import chunks, spans
-from cotdrift.trace import Trace
+from cotdrift.trace import Message, Trace
 
 USES = 5
 """How many uses of each term are asked about in one trace. Which ones, a hash of the reasoning and the place says: always the same."""
@@ -117,11 +118,23 @@ def unmarked(text: str) -> str:
 
 
 def scenario_of(trace: Trace, *, alone: bool = False) -> str:
-    """What the model was told: the prompt, and in a conversation all that others said in it; `alone`, only before it first spoke."""
+    """What the model was told: the prompt, and in a conversation all that others said in it; `alone`, only before it first spoke.
+
+    What was put into its mouth is told too, and said to be given: it is no part of what is asked about.
+    """
     if not trace.turns:
         return trace.prompt
-    first = next((at for at, message in enumerate(trace.turns) if message.role == "assistant"), 0) if alone else len(trace.turns)
-    return "\n\n".join(f"[{message.role}] {message.content}" for message in trace.turns[:first] if message.role != "assistant")
+    own = (at for at, message in enumerate(trace.turns) if message.role == "assistant" and not message.given)
+    first = next(own, 0) if alone else len(trace.turns)
+    return "\n\n".join(said for message in trace.turns[:first] for said in _told(message))
+
+
+def _told(message: Message) -> Iterator[str]:
+    if message.role != "assistant":
+        yield f"[{message.role}] {message.content}"
+    elif message.given:
+        told = ("thinks", message.reasoning), ("says", message.content)
+        yield from (f"[assistant {how}, in words given to it] {said}" for how, said in told if said)
 
 
 def said_and_done(trace: Trace) -> str:

@@ -30,6 +30,8 @@ class Message(Struct, frozen=True, omit_defaults=True):
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     """Which call a tool's message answers; None for every other role."""
+    given: bool = False
+    """Whether an assistant's message was put into its mouth: the sample began after it, and nothing in it is the checkpoint's own."""
 
 
 class Trace(Struct, frozen=True, kw_only=True, dict=True):
@@ -54,7 +56,7 @@ class Trace(Struct, frozen=True, kw_only=True, dict=True):
     """Which sample of the question; None until it is numbered on ingest."""
     prompt: str = ""
     reasoning: str = ""
-    """All reasoning of the trace, turns joined by a blank line; empty when the model gave none that can be read."""
+    """All reasoning of the trace, turns joined by a blank line; empty when the model gave none that can be read. Not what it was given."""
     answer: str = ""
     """Everything the model said outside its reasoning, turns joined by a blank line."""
     reasoning_kind: ReasoningKind = "none"
@@ -90,14 +92,21 @@ class Trace(Struct, frozen=True, kw_only=True, dict=True):
         return (*asked, Message(role="assistant", content=self.answer, reasoning=self.reasoning))
 
     @property
+    def begun(self) -> str:
+        """What the reply was begun with, reasoning and then words, where the model went on from a text that was put into its mouth."""
+        first = next((at for at, message in enumerate(self.turns) if message.role == "assistant" and not message.given), 0)
+        last = self.turns[first - 1] if first else None
+        return "\n\n".join(part for part in (last.reasoning, last.content) if part) if last and last.given else ""
+
+    @property
     def actions(self) -> tuple[ToolCall, ...]:
         """Every tool call, in order."""
-        return tuple(call for message in self.turns for call in message.tool_calls)
+        return tuple(call for message in self.turns if not message.given for call in message.tool_calls)
 
     @cached_property
     def record(self) -> str:
         """All that was thought, said and done once the model was asked, in order; each entry begins with what it is, in square brackets."""
-        first = next((at for at, message in enumerate(self.messages) if message.role == "assistant"), 0)
+        first = next((at for at, message in enumerate(self.messages) if message.role == "assistant" and not message.given), 0)
         entries = []
         for message in self.messages[first:]:
             if message.role != "assistant":

@@ -51,7 +51,8 @@ def command(study: Path, what: str | None, grader: str | None, run: str | None, 
         options.print_json(trace)
     else:
         reasoning = f"--- reasoning ({trace.reasoning_kind})\n{trace.reasoning}"
-        click.echo("\n\n".join((trace.transcript_id, trace.prompt, reasoning, f"--- answer\n{trace.answer}")))
+        given = (f"--- given to it, up to here\n{trace.begun}",) if trace.begun else ()
+        click.echo("\n\n".join((trace.transcript_id, trace.prompt, *given, reasoning, f"--- answer\n{trace.answer}")))
 
 
 def _show_uses(study: Study, term: str, run: str | None, limit: int, as_json: bool) -> None:

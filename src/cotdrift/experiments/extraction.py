@@ -1,4 +1,4 @@
-"""The number in an answer: certain when the answer is nothing else, a flagged guess when it holds numbers among other things."""
+"""What an answer gives: a number, certain when the answer is nothing else and a flagged guess when it is among other things; yes or no."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import re
 
 from msgspec import Struct
 
+from cotdrift.conversation import split_reply
+
 NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?!\w)")
+YES_OR_NO = re.compile(r"(?i)\b(yes|no)\b")
 ALONE = re.compile(r"[-+−]?\d{1,300}")
 MADE_MUCH_OF = re.compile(r"\\boxed\{\s*([-+−]?\d{1,300})\s*\}|\*\*\s*([-+−]?\d{1,300})\s*\*\*")
 WRAPPED = [(mark, mark) for mark in ("**", "__", "*", "_", "`", "$$", "$", '"', "'")]
@@ -62,3 +65,15 @@ def _guess(answer: str) -> int | None:
 def _whole(text: str) -> int | None:
     digits, _, decimals = text.replace(",", "").replace("−", "-").partition(".")
     return int(digits) if len(digits) <= 301 and not decimals.strip("0") else None
+
+
+def yes_or_no(reply: str) -> bool | None:
+    """What a reply comes to that was to be yes or no; None where it says neither, or both.
+
+    >>> yes_or_no("Yes."), yes_or_no("no, it did not"), yes_or_no("<think>No? Hm.</think>**Yes**")
+    (True, False, True)
+    >>> yes_or_no("42") is yes_or_no("Yes and no.") is None
+    True
+    """
+    said = {word.lower() for word in YES_OR_NO.findall(split_reply(reply).answer)}
+    return said == {"yes"} if len(said) == 1 else None

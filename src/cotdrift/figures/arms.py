@@ -105,13 +105,16 @@ def apart_rows(tried: Tried) -> Rows:
     """A row a contrast of arms, at every checkpoint and in each environment at the last; differences of shares in points."""
     several = len({one.trend.run for one in tried.trends}) > 1
     outcomes = list(tried.declared.outcomes)
-    return _by_panel([_apart_row(one, several=several) for one in sorted(tried.apart, key=lambda one: outcomes.index(one.outcome))])
+    arms = [arm for arm, _ in tried.declared.contrasts]
+    by_base = len(set(arms)) < len(arms)  # an arm that is held against two others is two lines
+    told = sorted(tried.apart, key=lambda one: outcomes.index(one.outcome))
+    return _by_panel([_apart_row(one, several=several, by_base=by_base) for one in told])
 
 
-def _apart_row(one: Apart, *, several: bool) -> dict[str, Any]:
+def _apart_row(one: Apart, *, several: bool, by_base: bool) -> dict[str, Any]:
     scale = 100.0 if one.is_share else 1.0
     return {
-        "panel": panel(one.outcome, one.run, several=several),
+        "panel": panel(one.outcome, one.run, several=several) + (f", against {one.base.replace('_', ' ')}" if by_base else ""),
         "outcome": one.outcome,
         "run": one.run,
         "arm": one.arm,

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
 
+from cotdrift.chat_template import ANSWER, THINK
 from cotdrift.errors import InputError
 
 if TYPE_CHECKING:
     from cotdrift.organism.checkpoints import Checkpoint
-
-THINK, ANSWER = "<think>", "</think>"
 
 
 class Reply(Struct, frozen=True):

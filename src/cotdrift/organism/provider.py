@@ -38,8 +38,9 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
+from cotdrift.chat_template import ANSWER
 from cotdrift.errors import InputError
-from cotdrift.organism.chat import ANSWER, Opening, Reply, Turn, opening, read_reply
+from cotdrift.organism.chat import Opening, Reply, Turn, opening, read_reply
 from cotdrift.organism.checkpoints import Checkpoint, load
 from cotdrift.organism.engine import Request, Sampled, apart, sample, scored, seed_of, tokens_until
 

@@ -22,9 +22,10 @@ from starlette.requests import Request as Asked
 from starlette.responses import Response
 from starlette.routing import Route
 
+from cotdrift.chat_template import ANSWER
 from cotdrift.errors import CotdriftError, InputError, UnknownName
 from cotdrift.loopback import HOST, loopback
-from cotdrift.organism.chat import ANSWER, Opening, Reply, Turn, opening, read_reply
+from cotdrift.organism.chat import Opening, Reply, Turn, opening, read_reply
 from cotdrift.organism.checkpoints import Checkpoint, load, shipped
 from cotdrift.organism.engine import Request, Sampled, apart, sample, scored, seed_of, tokens_until
 

@@ -32,6 +32,7 @@ function openTrace(id, term) {
   dialog.querySelector('.whence').replaceChildren(element('bdi', {}, trace.run), ' · ', element('bdi', {}, trace.environment), ' · ', element('bdi', {}, trace.prompt_id));
   dialog.querySelector('.body').replaceChildren(
     trace.prompt ? part('Prompt', text(trace.prompt)) : '',
+    trace.begun ? part('Given to it, up to here', text(trace.begun)) : '',
     part('Reasoning', cutNote(trace.before, 'before this'), text(...marked(trace.reasoning, term)), cutNote(trace.after, 'after this')),
     trace.answer ? part('Answer', text(trace.answer)) : '',
     element('p', { class: 'cut' }, element('code', {}, id)));
