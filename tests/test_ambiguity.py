@@ -294,7 +294,7 @@ def test_what_models_and_people_say_of_pairs_is_read_as_one() -> None:
             "model": ["judge"] * 3,
             "environment": ["ambiguity_order (code)"] * 3,
             "prompt_id": ["date parser"] * 3,
-            "condition_arm": ["forbidden / open", "plain / loose", "plain / loose"],
+            "condition_arm": ["forbidden or open", "plain or loose", "plain or loose"],
             "condition_shown": ["as written", "turned round", "turned round"],
             "outcome_in_order": [1.0, 0.0, None],
             "outcome_second_chosen": [1.0, 1.0, None],

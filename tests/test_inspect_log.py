@@ -84,6 +84,17 @@ def test_a_sample_is_a_trace(tmp_path: Path) -> None:
     assert first.source == f"{tmp_path}/l.eval:samples/q1_epoch_1.json"
 
 
+def test_a_sample_whose_id_holds_slashes_is_read(tmp_path: Path) -> None:
+    path = write_log(tmp_path / "l.eval", sample() | {"id": "HumanEval/0"}, sample() | {"id": "a/b/c"}, sample())
+    traces, rejected, _ = read(path)
+    assert rejected == []
+    assert {trace.source.partition(":samples/")[2] for trace in traces} == {
+        "HumanEval/0_epoch_1.json",
+        "a/b/c_epoch_1.json",
+        "q1_epoch_1.json",
+    }
+
+
 def test_metadata_become_factors_when_asked_for(tmp_path: Path) -> None:
     path = write_log(tmp_path / "l.eval", sample(metadata={"audit": 50, "step": 9}))
     [trace], _, _ = read(path, fields={"condition_audit": "metadata.audit", "step": "metadata.step", "run": "eval.task"})

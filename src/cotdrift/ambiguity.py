@@ -154,7 +154,7 @@ def pairs_of(frame: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
     if not {"condition_arm", "condition_shown", "outcome_in_order"} <= set(frame.columns):
         return pl.DataFrame()
     place = {level: at for at, level in enumerate(LEVELS)}
-    pair = pl.col("condition_arm").str.split_exact(" / ", 1)
+    pair = pl.col("condition_arm").str.split_exact(" or ", 1)
     told = frame.filter(pl.col("environment").str.starts_with("ambiguity_order")).with_columns(
         scenario="prompt_id",
         lower=pair.struct[0].replace_strict(place, default=None, return_dtype=pl.Int64),

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from cotdrift.experiments.ladder import LEVELS, WORDINGS, Scenario, family_of, scenarios
 from cotdrift.frame import Said, experiment
 
-PAIRS = {f"{lower} / {upper}": (lower, upper) for lower, upper in combinations(LEVELS, 2)}
+PAIRS = {f"{lower} or {upper}": (lower, upper) for lower, upper in combinations(LEVELS, 2)}
 """Every two levels, the one that was written to leave less open first."""
 SHOWN = ("as written", "turned round")
 """Whether the level that was written to leave less open is shown first, or second."""

@@ -1,5 +1,6 @@
 """Inspect logs: .eval archives, finished or not, and .json files. Each sample is a trace, its epoch the rep."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from cotdrift.trace import Rejected, Trace
 
 HEADERS = ("header.json", "_journal/start.json")
 """Where an archive says what was run; one whose run never ended has only the second."""
+
+SAMPLE = re.compile(r"samples/(?:[^/]+|.+_epoch_\d+)\.json", re.DOTALL)
+"""What the member of a sample is called; its id may hold slashes, as in HumanEval/0."""
 
 MESSAGES = msgspec.json.Decoder(list[LoggedMessage])
 
@@ -49,7 +53,7 @@ def _read_archive(path: Path, reading: Reading, note: Callable[[str], None]) -> 
         place = ""
         chunked = _chunked(archive)
         for name in archive.members:
-            if name in chunked or (name.startswith("samples/") and name.endswith(".json") and name.count("/") == 1):
+            if name in chunked or SAMPLE.fullmatch(name):
                 place = name
                 try:
                     content = archive.read(name)
