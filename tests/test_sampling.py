@@ -171,5 +171,8 @@ def test_settings_that_cannot_be_are_complained_of() -> None:
     made = experiment(units=["a"], arms=["usual", "cold"], outcomes=[yes], settings={"cold": {"temperatur": 0.1}})(asked)
     with pytest.raises(UnknownName, match=r"'temperatur'. Did you mean 'temperature'\?"):
         made.task()
+    keyed = experiment(units=["a"], arms=["usual", "cold"], outcomes=[yes], settings={"cold": {"extra_headers": {"key": "secret"}}})(asked)
+    with pytest.raises(UnknownName, match="'extra_headers'"):
+        keyed.task()
     same = experiment(units=["a"], arms=["usual", "cold"], outcomes=[yes], settings={"cold": {"temperature": 0.1}})(asked)
     assert len(same.task(samples=1).dataset) == 2, "arms may ask the same where they are sampled otherwise"

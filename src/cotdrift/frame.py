@@ -32,6 +32,8 @@ SAMPLES = 4
 """Answers to each prompt in each arm."""
 MOST_CELLS = 10_000
 SCORER = "outcomes"
+UNKEPT = frozenset({"cache", "extra_headers"})
+"""Options that an arm cannot have: settings are kept with every trace, and headers may hold a key."""
 
 Messages = Sequence[Mapping[str, str]]
 """A conversation: each message has a role (system, user or assistant) and its content."""
@@ -253,10 +255,11 @@ class Frame(Struct, frozen=True, kw_only=True):
         from inspect_ai.model import GenerateConfig
         from inspect_ai.solver import generate, solver
 
+        known = GenerateConfig.model_fields.keys() - UNKEPT
         for arm, options in self.settings.items():
             for option in options:
-                if option not in GenerateConfig.model_fields:
-                    raise UnknownName(f"option of generation for the arm {arm!r} of {self.name}", option, GenerateConfig.model_fields)
+                if option not in known:
+                    raise UnknownName(f"option of generation for the arm {arm!r} of {self.name}", option, sorted(known))
         if not self.settings:
             return generate()
 
