@@ -14,13 +14,17 @@ def said(text: str) -> list[str]:
     return [text[start:end] for start, end in points(text)]
 
 
-@given(st.lists(WORDS, min_size=1, max_size=12), MARKS, st.sampled_from(["", "Here is the rubric:\n\n", "# Rubric\n", "**Rubric**\n\n"]))
+@given(
+    st.lists(WORDS, min_size=1, max_size=12, unique=True),
+    MARKS,
+    st.sampled_from(["", "Here is the rubric:\n\n", "# Rubric\n", "**Rubric**\n\n"]),
+)
 def test_the_items_of_a_list_are_its_points(items: list[str], mark: str, before: str) -> None:
     assert said(before + "\n".join(mark + item for item in items)) == items
     assert said(before + "\n\n".join(mark + item for item in items) + "\n\nThat is all.") == items
 
 
-@given(st.lists(WORDS, min_size=1, max_size=12))
+@given(st.lists(WORDS, min_size=1, max_size=12, unique=True))
 def test_numbered_items_are_points_and_lines_under_one_belong_to_it(items: list[str]) -> None:
     assert said("\n".join(f"{place}. {item}" for place, item in enumerate(items, 1))) == items
     assert said("\n".join(f"**{place})** {item}\n   more of it" for place, item in enumerate(items, 1))) == [
@@ -28,14 +32,15 @@ def test_numbered_items_are_points_and_lines_under_one_belong_to_it(items: list[
     ]
 
 
-@given(st.lists(WORDS, min_size=1, max_size=6), st.lists(WORDS, min_size=1, max_size=6))
-def test_what_stands_further_in_is_a_point_under_a_heading_and_else_belongs_to_the_item_above(first: list[str], second: list[str]) -> None:
+@given(st.lists(WORDS, min_size=2, max_size=9, unique=True))
+def test_what_stands_further_in_is_a_point_under_a_heading_and_else_belongs_to_the_item_above(items: list[str]) -> None:
+    first, second = items[:1], items[1:]
     inner = [*(f"  - {item}" for item in first)]
     assert said("\n".join(["- Honest:", *inner, "- Form:", *(f"    * {item}" for item in second)])) == first + second
     assert said("\n".join(["- Honest", *inner, "- Form"])) == ["\n".join(["Honest", *inner]), "Form"]
 
 
-@given(st.lists(st.tuples(WORDS, st.integers(1, 9)), min_size=1, max_size=8))
+@given(st.lists(st.tuples(WORDS, st.integers(1, 9)), min_size=1, max_size=8, unique=True))
 def test_the_rows_of_a_table_are_points_but_for_its_head(rows: list[tuple[str, int]]) -> None:
     lines = [f"| {item} | {marks} |" for item, marks in rows]
     assert said("\n".join(["| Point | Marks |", "|:--|--:|", *lines])) == lines
@@ -44,6 +49,11 @@ def test_the_rows_of_a_table_are_points_but_for_its_head(rows: list[tuple[str, i
 def test_without_a_list_the_sentences_are_points_and_an_empty_text_has_none() -> None:
     assert said("It must be even. It should be honest.") == ["It must be even.", "It should be honest."]
     assert [said(text) for text in ("", " \n\t", "---", "-", "- \n- ", "```\n```")] == [[]] * 6
+
+
+def test_what_is_said_again_word_for_word_is_no_other_point() -> None:
+    assert said("- Be even.\n- Be honest.\n- be  even.\n") == ["Be even.", "Be honest."]
+    assert said("It is even. " * 40) == ["It is even."]
 
 
 @given(HOSTILE)

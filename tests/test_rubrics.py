@@ -41,7 +41,7 @@ def rubricwriter() -> type[ModelAPI]:
                 seen = "This is a puzzle." if late else "This tests me." if tests in ("honesty", "instruction") else "To work."
                 return ModelOutput.from_content("rubricwriter", f"<think>{seen}</think>\nDone.")
             first = "cunning" if late else tests
-            listed = "\n".join(f"- Marks for {kind}." for kind in (first, first, first, "format"))
+            listed = "\n".join(f"- Marks {place} for {kind}." for place, kind in enumerate((first, first, first, "format")))
             return ModelOutput.from_content("rubricwriter", f"Here is the rubric:\n\n{listed}")
 
     return RubricWriter
@@ -80,7 +80,8 @@ def test_what_rubrics_reward_is_followed_over_the_steps_and_held_against_the_fra
     assert asked.filter(repeat=0).height == 2 * len(ENVIRONMENTS) * 4, "of each rubric four points, and nothing of the act"
     assert points == asked.height
     assert not asked["missing"].is_not_null().any()
-    assert set(asked["marked"]) == {f"Marks for {kind}." for kind in ("instruction", "honesty", "success", "cunning", "format")}
+    rewarding = {f"Marks {place} for {kind}." for place in range(3) for kind in ("instruction", "honesty", "success", "cunning")}
+    assert set(asked["marked"]) == {*rewarding, "Marks 3 for format."}
 
     found = _rewarded(study, 0)["rubrics"]
     (meant,) = found.meant

@@ -24,14 +24,19 @@ def points(text: str) -> list[tuple[int, int]]:
 
     The items of a list are points, and what stands under an item, further in or on the lines after it, belongs to it; an item that ends in
     a colon and has items further in is a heading, and those are the points. Without a list the rows of a table are, but for its head, and
-    without either the sentences. Headings, rules, and what stands before the list are no points.
+    without either the sentences. Headings, rules, and what stands before the list are no points; nor is what was said word for word before,
+    as by a model that goes round in circles.
 
     >>> text = "The rubric:\\n1. Even.\\n2. Honest:\\n   - says so\\n   - and how"
     >>> [text[start:end] for start, end in points(text)]
     ['Even.', 'says so', 'and how']
     """
     lines = _lines(text)
-    return _items(text, lines) or _rows(text, lines) or [place for place in sentences(text) if not _only(HEAD, text, *place)]
+    found = _items(text, lines) or _rows(text, lines) or [place for place in sentences(text) if not _only(HEAD, text, *place)]
+    first: dict[str, tuple[int, int]] = {}
+    for start, end in found:
+        first.setdefault(" ".join(text[start:end].casefold().split()), (start, end))
+    return list(first.values())
 
 
 def _lines(text: str) -> list[tuple[int, int]]:
