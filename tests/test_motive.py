@@ -24,7 +24,7 @@ from cotdrift.cli import cli
 from cotdrift.conflict import RULES
 from cotdrift.errors import InputError, UnknownName
 from cotdrift.experiment import run
-from cotdrift.experiments.motive import MOTIVE, environment_of, plan
+from cotdrift.experiments.motive import MOTIVE, environment_of, motive, plan
 from cotdrift.experiments.motive_prompts import own
 from cotdrift.find import find
 from cotdrift.motive import Motive, _sensitivity, motive_of
@@ -275,6 +275,12 @@ def test_chosen_arms_come_with_the_baseline_and_the_plan_counts_them() -> None:
     assert said[0] == "12 prompts in 3 arms, 2 samples each: 72 answers a checkpoint."
     with pytest.raises(UnknownName, match="toy"):
         environment_of("nonsense")
+
+
+def test_the_same_prompts_are_the_same_task_and_others_another() -> None:
+    """So that a run that was stopped goes on, and answers to other prompts are not taken for these ones'."""
+    assert motive(prompts=12).version == motive(prompts=12).version
+    assert len({motive(prompts=12, seed=1).version, motive(prompts=12).version, motive(arms="removed", prompts=12).version}) == 3
 
 
 # What the traces say

@@ -211,7 +211,8 @@ def _places(arm: str, kind: Kind, least: float, left: float) -> tuple[Floats, Fl
     """Where the ends and the middle of an arm's rates lie among RATES, in steps, and how far the ends are apart."""
     low, high = _span(ARMS[arm], _parts_of(kind, least), left)
     steps = np.arange(len(RATES), dtype=np.float64)
-    return (*(np.interp(rates, RATES, steps) for rates in (low, high, (low + high) / 2)), high - low)
+    ends_and_middle = np.interp(np.stack([low, high, (low + high) / 2]), RATES, steps)
+    return ends_and_middle[0], ends_and_middle[1], ends_and_middle[2], high - low
 
 
 def _between(rows: Floats, places: Floats) -> Floats:

@@ -7,6 +7,7 @@ Nitishinskaya and Schoen (2026); what the arms say is put together in `signature
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from math import nan
 from pathlib import Path
@@ -45,7 +46,7 @@ def motive(environment: str = "toy", arms: str = "all", prompts: int = PROMPTS, 
     """
     found = environment_of(environment, arms=arms, prompts=prompts, seed=seed)
     asked = [_sample(found, prompt) for prompt in found.prompts]
-    texts = hashlib.sha256("\0".join(str(sample.input) for sample in asked).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    texts = hashlib.sha256(json.dumps([[prompt.arm, prompt.messages] for prompt in found.prompts]).encode()).hexdigest()[:16]
     return Task(
         dataset=MemoryDataset(asked, name=found.name),
         solver=generate(),
