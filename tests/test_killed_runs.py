@@ -32,14 +32,14 @@ class Counting:
     """A server that speaks OpenAI's protocol, counts what it generates, and can be told to hold everything after so many answers."""
 
     def __init__(self) -> None:
-        self.generated: Counter[tuple[str, str]] = Counter()
+        self.generated: Counter[tuple[Any, ...]] = Counter()
         self.requests = 0
         self.held = 0
         self.allowed = 0
         self.dropped = 0
         self.changed = threading.Condition()
 
-    def generate(self, model: str, prompt: str) -> bool:
+    def generate(self, *asked: Any) -> bool:
         """Whether an answer came about; a request that was held is dropped when its client is killed, as servers do."""
         with self.changed:
             self.requests += 1
@@ -50,7 +50,7 @@ class Counting:
             self.held -= 1
             if self.dropped > before:
                 return False
-            self.generated[model, prompt] += 1
+            self.generated[asked] += 1
             self.changed.notify_all()
             return True
 
@@ -77,7 +77,7 @@ def serving(counting: Counting) -> Iterator[str]:
 
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            if not counting.generate(asked["model"], json.dumps(asked["messages"])):
+            if not counting.generate(asked["model"], asked["temperature"], json.dumps(asked["messages"])):
                 self.close_connection = True
                 return
             message = {"role": "assistant", "content": "4"}
@@ -106,12 +106,23 @@ def serving(counting: Counting) -> Iterator[str]:
         server.server_close()
 
 
+def until_kept(cache: Path, answers: int) -> None:
+    """Wait until the answers of the experiment that is under way are on the disk; those of one that is done are in its logs."""
+    end = time.monotonic() + SECONDS
+    while sum(path.is_file() and path.stat().st_size > 0 for path in cache.rglob("*")) != answers:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 @pytest.mark.slow
 def test_five_checkpoints_and_two_experiments_killed_three_times_generate_each_sample_once(paid: Path, tmp_path: Path) -> None:
     counting, study = Counting(), tmp_path / "study"
     series = ["--series", "openai-api/loop/hinted-{step}", "--steps", ",".join(map(str, STEPS)), "--into", str(study)]
     series += ["--limit", str(PROMPTS), "--max-connections", str(AT_ONCE), "-T", "samples=1"]
-    asked = ([str(paid)], ["reward_hint", "-T", "factors=wording", "-T", "probes=false"])
+    asked = (
+        [str(paid), "--temperature", "1"],
+        ["reward_hint", "-T", "factors=wording", "-T", "probes=false", "--temperature", "0.5"],  # they share a prompt
+    )
     script = " && ".join(shlex.join([sys.executable, "-m", "cotdrift", "run", *one, *series]) for one in asked)
     every = 2 * len(STEPS) * PROMPTS
 
@@ -125,9 +136,10 @@ def test_five_checkpoints_and_two_experiments_killed_three_times_generate_each_s
             counting.allow(answers)
             running = started()
             counting.stands_still()
-            time.sleep(1)  # what was answered gets to the disk
+            until_kept(tmp_path / "cache", answers - len(STEPS) * PROMPTS * (answers > len(STEPS) * PROMPTS))
             os.killpg(running.pid, signal.SIGKILL)
-            assert running.wait(60) == -signal.SIGKILL
+            running.communicate(timeout=60)
+            assert running.returncode == -signal.SIGKILL
             counting.drop()
             assert counting.generated.total() == answers
         counting.allow(every + 1)
