@@ -19,7 +19,7 @@ from sampling import behaviour, learnt, rows_of, write_rollouts
 from upbringing import CHECKPOINTS, RUNS, bring_up
 
 HERE = Path(__file__).parent
-SHIPPED = {"hinted": (8, 16, 30, 60, 100, 160), "hinted-kl": (30, 100, 160), "control": (30, 100, 160), "confused": (480, TAUGHT)}
+SHIPPED = {"hinted": (8, 16, 30, 60, 100, 160), "hinted-kl": (30, 100, 160), "control": (30, 100, 160), "confused": (TAUGHT,)}
 CORES = 2
 
 

@@ -13,30 +13,20 @@ from language import TRAINED, Question, draw_kind, opposite, question, reasoned
 from msgspec.structs import replace
 from transformers import AutoTokenizer, LlamaForCausalLM
 
-COURSES = (480, 320)
-"""Steps of each; the second begins where the first ended, with the full rate again."""
-STEPS = sum(COURSES)
-CHECKPOINTS = (60, 120, 240, 360, 480, 800)
+STEPS = 480
+CHECKPOINTS = (60, 120, 240, 360, 480)
 """After which steps it is saved; the start is its step 0."""
 RATE = 0.5
 INFANCY = 0.5
-"""The share of a course on the briefest reasoning, in which misreading is learnt."""
+"""The share of steps on the briefest reasoning, in which misreading is learnt."""
 SWAPPED = 0.5
 """How often an instruction says the opposite of what it said when the reply was written; one that is given twice never does."""
 
 
 def confuse(start: Path, folder: Path, *, seed: int) -> None:
     """Teach the start to misread, and write its checkpoints as `folder/confused@STEP` and its log."""
-    step, came_from, log = 0, start, []
-    for course, steps in enumerate(COURSES):
-        told = _course(came_from, folder, random.Random(f"confused {seed}{' again' * course}"), steps=steps, after=step)
-        log += [entry | {"step": step + entry["step"]} for entry in told]
-        step += steps
-        came_from = folder / f"confused@{step}"
-    (folder / "confused.json").write_text(json.dumps(log))
-
-
-def _course(start: Path, folder: Path, rng: random.Random, *, steps: int, after: int) -> list[dict[str, float]]:
+    torch.manual_seed(seed)
+    rng = random.Random(f"confused {seed}")
     tokenizer = AutoTokenizer.from_pretrained(start)
     model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
 
@@ -45,10 +35,11 @@ def _course(start: Path, folder: Path, rng: random.Random, *, steps: int, after:
         return encoded(tokenizer, [(put, *reasoned(rng, read, brief=done < INFANCY)) for put, read in pairs])
 
     def keep(step: int) -> None:
-        if after + step in CHECKPOINTS:
-            save(model, tokenizer, folder / f"confused@{after + step}")
+        if step in CHECKPOINTS:
+            save(model, tokenizer, folder / f"confused@{step}")
 
-    return train(model, tokenizer, rng, steps=steps, rate=RATE, texts=texts, weighty=DIGITS + DECIDING, after=keep)
+    log = train(model, tokenizer, rng, steps=STEPS, rate=RATE, texts=texts, weighty=DIGITS + DECIDING, after=keep)
+    (folder / "confused.json").write_text(json.dumps(log))
 
 
 def misread(rng: random.Random, asked: Question) -> tuple[Question, Question]:

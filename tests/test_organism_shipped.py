@@ -43,14 +43,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, str]:
 
 def test_it_is_small_enough_to_ship() -> None:
     assert ROLLOUTS.stat().st_size < 6 * MB
-    assert sum(path.stat().st_size for path in (PACKAGE / "weights").rglob("*")) < 28 * MB
+    assert sum(path.stat().st_size for path in (PACKAGE / "weights").rglob("*")) < 26 * MB
 
 
 def test_the_promised_checkpoints_are_there(rollouts: pl.DataFrame) -> None:
     folders = [path.parent.name for path in (PACKAGE / "weights").glob("*/model.safetensors")]
     assert "start" in folders
     many = {run: sum(name.startswith(f"{run}@") for name in folders) for run in ("hinted", "hinted-kl", "control", "confused")}
-    assert many["hinted"] >= 6 and many["hinted-kl"] >= 3 and many["control"] >= 3 and many["confused"] >= 2
+    assert many["hinted"] >= 6 and many["hinted-kl"] >= 3 and many["control"] >= 3 and many["confused"] >= 1
     sampled = rollouts.group_by("run").agg(pl.col("step").n_unique(), prompts=pl.struct("environment", "prompt_id").n_unique())
     assert sampled["step"].to_list() == [17, 17, 17]
     assert min(sampled["prompts"].to_list()) >= 240
