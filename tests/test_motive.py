@@ -140,18 +140,18 @@ MINDS = {"confusion": (0.5, 0.0), "motive": (0.0, 0.8), "both": (0.5, 0.5), "nei
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", MINDS)
 def test_a_model_of_each_kind_is_called_what_it_is_from_its_answers_alone(kind: str, tmp_path: Path) -> None:
-    study = told(tmp_path, kind, number_giver(mind(*MINDS[kind])), prompts=12, samples=3)
+    study = told(tmp_path, kind, number_giver(mind(*MINDS[kind])), prompts=24, samples=2)
     (at,) = motive_in(study).steps
     assert at.signature is not None
     assert (at.environment, at.run, at.step) == ("toy", kind, 10)
     assert at.signature.ranked[0] == kind
     assert at.signature.verdict in (kind, "undecided")
     assert [found.arm for found in at.arms] == [arm for arm in ARMS if arm != "moved"]
-    assert all(found.rate.missing == 0 and found.rate.traces == 36 for found in at.arms)
+    assert all(found.rate.missing == 0 and found.rate.traces == 48 for found in at.arms)
     assert at.sensitivity is not None and at.sensitivity.whole is not None and at.sensitivity.silent is not None
     assert (at.sensitivity.whole.value > 0.3) is (kind in ("motive", "both"))
     assert abs(at.sensitivity.silent.value) < 0.2  # what follows the incentive says so
-    assert MOTIVE.look_over(study) == ["Of 324 answers 0 could not be read and 0 may have been misread."]
+    assert MOTIVE.look_over(study) == ["Of 432 answers 0 could not be read and 0 may have been misread."]
 
 
 @pytest.mark.slow
@@ -324,7 +324,7 @@ def test_spoken_and_silent_parts_add_up_to_the_whole() -> None:
 def test_where_the_incentive_moves_nothing_five_tests_in_a_hundred_say_it_does() -> None:
     """Prompts differ, answers that show the behaviour speak of the incentive more often, and arms differ by chance alone."""
     rng = np.random.default_rng(7)
-    prompts, samples, studies = 36, 4, 120
+    prompts, samples, studies = 36, 4, 240
     found: list[float] = []
     for _ in range(studies):
         behaves, speaks = rng.normal(-0.2, 1.2, (prompts, 1)), rng.normal(-0.4, 1.0, (prompts, 1))
