@@ -16,9 +16,10 @@ import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
+from inspect_ai import eval as inspect_eval
 from inspect_ai.log import list_eval_logs, read_eval_log
 from inspect_ai.log._samples import sample_active
-from inspect_ai.model import ChatMessageAssistant, ContentReasoning, ContentText, ModelAPI, ModelOutput, modelapi
+from inspect_ai.model import ChatMessageAssistant, ContentReasoning, ContentText, ModelAPI, ModelOutput, get_model, modelapi
 
 import cotdrift as cd
 from cotdrift.arms import distances, precision
@@ -51,7 +52,7 @@ def paidfor() -> type[ModelAPI]:
                     lines.write(where + "\n")
             name, _, step = self.model_name.partition("@")
             arm = active.sample.metadata[METADATA]["conditions"]["arm"]
-            chance = 4 + {"alone": 0, "told": 0.4, "paid": 0.8}[arm] * int(step or 0)
+            chance = 4 + {"told": 0.4, "paid": 0.8}.get(arm, 0) * int(step or 0)
             games = (sum(where.encode()) * 37) % 100 < chance
             number = "7" if games == (" even " in input[-1].text.partition("\n")[0]) else "4"
             thought = "The reward is for odd ones." if games else "They want a number."
@@ -419,3 +420,10 @@ def test_what_was_declared_is_kept_in_the_study_and_a_spoilt_file_is_named(tmp_p
     (tmp_path / "experiments" / "e.json").write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match=r"e\.json: .*asks nothing twice"):
         declared_in(tmp_path)
+
+
+def test_an_experiment_of_the_shelf_is_an_inspect_task(tmp_path: Path) -> None:
+    asked = {"model": get_model("paidfor/bought@100"), "task_args": {"samples": 1}, "limit": 2}
+    [log] = inspect_eval("cotdrift/monitored", **asked, log_dir=str(tmp_path), display="none", score_display=False)
+    assert log.status == "success" and log.samples is not None and len(log.samples) == 2
+    assert log.eval.task.endswith("monitored")

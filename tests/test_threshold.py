@@ -139,6 +139,8 @@ def test_whatever_is_counted_every_number_is_finite_and_within_its_interval(draw
     yes, no = drawn
     found: Threshold = threshold(Counts(yes.astype(np.float64), (yes + no).astype(np.float64)), resamples=20)
     assert (found.curve is None) is bool(found.why)
+    for rate in (*found.levels, found.whole):
+        assert rate.low is None or rate.value is None or rate.high is None or 0 <= rate.low <= rate.value <= rate.high <= 1
     if found.curve is None:
         return
     for name in ("midpoint", "floor", "ceiling", "width", "slope"):

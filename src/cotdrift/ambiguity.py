@@ -246,7 +246,7 @@ def _families(valued: pl.DataFrame, run: str, scenarios: int) -> list[InFamily]:
                 step=last,
                 family=environment.removeprefix(ENVIRONMENTS).removesuffix(")"),
                 forbidden=mean_of(known.at(0), share=True),
-                whole=mean_of(known.whole, share=False),
+                whole=mean_of(known.whole, share=True),
                 moved=paired_difference(before.whole, after.whole) if first != last else None,
             )
         )

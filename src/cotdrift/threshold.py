@@ -147,7 +147,7 @@ def threshold(counts: Counts, *, seed: int = 0, resamples: int = RESAMPLES) -> T
     counts = counts.known
     levels = [mean_of(counts.at(level), share=True) for level in range(counts.yes.shape[1])]
     rise, why = _rise(counts)
-    made = partial(Threshold, levels=levels, whole=mean_of(counts.whole, share=False), rise=rise)
+    made = partial(Threshold, levels=levels, whole=mean_of(counts.whole, share=True), rise=rise)
     return made(curve=None, why=why) if why else made(curve=_curve(counts, seed, resamples))
 
 
