@@ -379,5 +379,6 @@ def test_the_command_line_runs_it_and_the_report_says_what_it_found(tmp_path: Pa
     assert {example.transcript_id for example in found.motive.examples} <= {trace.transcript_id for trace in found.traces}
     result = CliRunner().invoke(cli, ["report", str(tmp_path / "study")])
     assert result.exit_code == 0, result.output
+    assert "of answers to the baseline show the behaviour. It is motivated" in result.output
     text = (tmp_path / "study" / "report.html").read_text(encoding="utf-8")
     assert "Confused or motivated?" in text and 'data-figure="motive_posterior"' in text

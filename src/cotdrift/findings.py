@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from cotdrift.continuation_sentences import what_continues
 from cotdrift.exploited import what_is_exploited
+from cotdrift.motive_sentences import what_moves
 from cotdrift.sentences import Change, what_changed, what_games, what_is_thought
 
 if TYPE_CHECKING:
@@ -137,6 +138,11 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
         return what_is_exploited(self.ambiguity) if self.ambiguity else ()
 
     @cached_property
+    def moved(self) -> tuple[Change, ...]:
+        """What moves the behaviour of each run; empty where that was not tried."""
+        return what_moves(self.motive) if self.motive else ()
+
+    @cached_property
     def went_on(self) -> tuple[Change, ...]:
         """What the checkpoints make of prefixes; empty where that was not tried."""
         return what_continues(self.continued)
@@ -150,7 +156,7 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def sentences(self) -> tuple[str, ...]:
         """What changed, in sentences with numbers; each names its run where there are several."""
-        tried = (*self.gamed, *self.exploited, *self.went_on)
+        tried = (*self.gamed, *self.exploited, *self.moved, *self.went_on)
         every = (*self.changes, *tried, *(change for change in self.thought if not change.is_flag))
         several = len({change.run for change in every}) > 1
         told = [verdict.sentence() for verdict in self.foretold.verdicts] + [*self.foretold.faults] if self.foretold else []
