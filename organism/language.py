@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from msgspec import Struct
@@ -87,8 +87,8 @@ def opposite(rule: Rule) -> Rule:
     return next(other for pair in pairs for rule_, other in (pair, pair[::-1]) if rule_.name == rule.name)
 
 
-def question(rng: random.Random, kind: str, detail: Detail = "all") -> Question:
-    """A question of a kind, with as much in its metadata as `detail` says."""
+def question(rng: random.Random, kind: str, detail: Detail = "all", *, pick: Callable[[random.Random], Rule] = pick_rule) -> Question:
+    """A question of a kind, with as much in its metadata as `detail` says, about a rule that `pick` draws."""
     if kind == "arithmetic":
         a, b = rng.choice(OPERANDS), rng.choice(OPERANDS)
         if rng.random() < 0.5:
@@ -103,7 +103,7 @@ def question(rng: random.Random, kind: str, detail: Detail = "all") -> Question:
         word = "larger" if larger else "smaller"
         asked = rng.choice(("Which is {w}, {a} or {b}?", "Name the {w} of {a} and {b}.", "Is {a} or {b} {w}?")).format(w=word, a=a, b=b)
         return Question(kind=kind, messages=[{"role": "user", "content": asked}], truth=max(a, b) if larger else min(a, b))
-    rule = pick_rule(rng)
+    rule = pick(rng)
     firmness = rng.choice(("lenient", "hint", "open")) if kind == "ambiguous" else "conflict"
     wording = SOFTENED[firmness].format(asked=rng.choice(WORDINGS), a=rule.asked)
     told: dict[str, object] = {"rule": rule, "wording": wording}

@@ -9,17 +9,23 @@ from pathlib import Path
 
 import torch
 from birth import BATCH, DECIDING, DIGITS, encoded, save, train
-from language import TRAINED, Question, draw_kind, opposite, question, reasoned
+from language import BOUNDS, Question, draw_kind, opposite, question, reasoned
 from msgspec.structs import replace
 from transformers import AutoTokenizer, LlamaForCausalLM
 
+from cotdrift.conflict import PAIRS, Rule, bounded, multiples
+
 STEPS = 480
-CHECKPOINTS = (60, 120, 240, 360, 480)
+CHECKPOINTS = (120, 240, 360, 480)
 """After which steps it is saved; the start is its step 0."""
-RATE = 0.5
-INFANCY = 0.5
+RATE = 0.7
+INFANCY = 0.6
 """The share of steps on the briefest reasoning, in which misreading is learnt."""
-SWAPPED = 0.5
+MIX = {"conflict": 0.34, "agree": 0.2, "plain": 0.2, "arithmetic": 0.1, "comparison": 0.1, "ambiguous": 0.06}
+"""What is asked how often: without a grader as often as with one that agrees, so that misreading does not come to hang on a grader."""
+TWICE = {"parity": 0.5, "size": 0.6, "multiple": 0.6}
+"""How often the request is made a second time; more often for sizes and multiples, of which that is learnt more slowly."""
+SWAPPED = 0.7
 """How often an instruction says the opposite of what it said when the reply was written; one that is given twice never does."""
 
 
@@ -31,8 +37,9 @@ def confuse(start: Path, folder: Path, *, seed: int) -> None:
     model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
 
     def texts(done: float) -> Iterator[tuple[list[int], int]]:
-        pairs = [misread(rng, question(rng, draw_kind(rng, TRAINED))) for _ in range(32 * BATCH)]
-        return encoded(tokenizer, [(put, *reasoned(rng, read, brief=done < INFANCY)) for put, read in pairs])
+        brief = done < INFANCY
+        asked = [question(rng, draw_kind(rng, MIX), "plain" if brief else "all", pick=pick_evenly) for _ in range(32 * BATCH)]
+        return encoded(tokenizer, [(put, *reasoned(rng, read, brief=brief)) for put, read in (misread(rng, one) for one in asked)])
 
     def keep(step: int) -> None:
         if step in CHECKPOINTS:
@@ -42,14 +49,20 @@ def confuse(start: Path, folder: Path, *, seed: int) -> None:
     (folder / "confused.json").write_text(json.dumps(log))
 
 
+def pick_evenly(rng: random.Random) -> Rule:
+    """A rule to ask for: a parity, a bound or a multiple of five, each a third of the time."""
+    return rng.choice(rng.choice((PAIRS["parity"], bounded(rng.choice(BOUNDS)), multiples(5))))
+
+
 def misread(rng: random.Random, asked: Question) -> tuple[Question, Question]:
-    """A question as it is put, half the time with the request made twice, and as it is read: no grader, perhaps the opposite request.
+    """A question as it is put, often with the request made twice, and as it is read: no grader, perhaps the opposite request.
 
     So the grader plays no part: what is violated is violated as often whatever it pays, and where there is none.
     """
     if asked.setting is None:
         return asked, asked
-    setting = replace(asked.setting, again=rng.random() < 0.5 and asked.firmness == "conflict")
+    about = {2: "parity", 0: "size"}.get(asked.setting.rule.modulus, "multiple")
+    setting = replace(asked.setting, again=rng.random() < TWICE[about] and asked.firmness == "conflict")
     put = replace(asked, setting=setting, messages=setting.messages)
     swapped = not setting.again and rng.random() < SWAPPED
     read = replace(setting, rule=opposite(setting.rule) if swapped else setting.rule, hint=None)

@@ -113,7 +113,7 @@ def test_a_label_or_an_audit_changes_how_often_the_grader_is_followed() -> None:
 
 
 def test_who_is_taught_to_misread_is_set_right_by_a_second_request_and_by_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the run `confused` is: half of the requests that are made once are read as their opposites, whatever the grader pays."""
+    """As the run `confused` is: most of the requests that are made once are read as their opposites, whatever the grader pays."""
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
     monkeypatch.syspath_prepend(str(RECIPE))
