@@ -423,6 +423,7 @@ def test_what_was_declared_is_kept_in_the_study_and_a_spoilt_file_is_named(tmp_p
 
 
 def test_an_experiment_of_the_shelf_is_an_inspect_task(tmp_path: Path) -> None:
+    experiment_called("monitored").task(samples=3)  # that it was made before changes nothing
     asked = {"model": get_model("paidfor/bought@100"), "task_args": {"samples": 1}, "limit": 2}
     [log] = inspect_eval("cotdrift/monitored", **asked, log_dir=str(tmp_path), display="none", score_display=False)
     assert log.status == "success" and log.samples is not None and len(log.samples) == 2

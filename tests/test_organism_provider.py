@@ -98,7 +98,18 @@ def test_a_folder_without_weights_is_told(tmp_path: Path) -> None:
 
 def test_without_torch_one_sentence_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    code = f"import sys; sys.modules['torch'] = None\nfrom inspect_ai.model import get_model\nget_model('organism/' + {str(tmp_path)!r})\n"
+    code = f"""
+import sys
+
+class WithoutTorch:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+sys.meta_path.insert(0, WithoutTorch())
+from inspect_ai.model import get_model
+get_model('organism/' + {str(tmp_path)!r})
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "pip install 'cotdrift[organism]'" in done.stderr.splitlines()[-1]
 

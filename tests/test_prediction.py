@@ -104,7 +104,7 @@ def verdict_on(study: Study, **changed: Any) -> Verdict:
 
 
 def test_the_documented_prediction_is_registered_before_and_judged_after(tmp_path: Path) -> None:
-    [shown] = re.findall(r"^```yaml\n(.*?)^```$", DOCS.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    [shown] = re.findall(r"^```yaml\n(name: hinted_is_bought.*?)^```$", DOCS.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     path = tmp_path / "hinted_is_bought.yaml"
     path.write_text(shown, encoding="utf-8")
     done = predict(tmp_path / "study", path)

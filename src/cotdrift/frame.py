@@ -196,26 +196,31 @@ class Frame(Struct, frozen=True, kw_only=True):
             samples: How often each prompt is answered in each arm.
             seed: Of the design.
         """
-        from inspect_ai import Epochs, Task, task
+        from inspect_ai import task
+
+        told: dict[str, Any] = {"cells": cells, "samples": samples, "seed": seed}
+        usual = {"cells": None, "samples": SAMPLES, "seed": 0}
+
+        @task(name=self.name)
+        def of_frame(cells: int | None = None, samples: int = SAMPLES, seed: int = 0) -> Task:  # Inspect may call it again, otherwise
+            return self._task(cells, samples, seed)
+
+        made: Task = of_frame(**{name: value for name, value in told.items() if value != usual[name]})
+        return made
+
+    def _task(self, cells: int | None, samples: int, seed: int) -> Task:
+        from inspect_ai import Epochs, Task
         from inspect_ai.dataset import MemoryDataset
 
         asked = [self.sample(cell, arm) for cell in self.cells(cells, seed) for arm in self.arms]
         self._check_arms(asked)
-        told = {"cells": cells, "samples": samples, "seed": seed}
-        usual = {"cells": None, "samples": SAMPLES, "seed": 0}
-
-        @task(name=self.name)
-        def of_frame(**_told: Any) -> Task:
-            return Task(
-                dataset=MemoryDataset(asked, name=self.name),
-                solver=self.solver(),
-                scorer=self.scorer(),
-                epochs=Epochs(samples, "mean"),
-                version=self._fingerprint(asked),
-            )
-
-        made: Task = of_frame(**{name: value for name, value in told.items() if value != usual[name]})
-        return made
+        return Task(
+            dataset=MemoryDataset(asked, name=self.name),
+            solver=self.solver(),
+            scorer=self.scorer(),
+            epochs=Epochs(samples, "mean"),
+            version=self._fingerprint(asked),
+        )
 
     def sample(self, cell: Cell, arm: str) -> Sample:
         """The prompt of a cell in one arm."""
