@@ -1,9 +1,11 @@
 """What the tests share: real traces beside the repository, and a small run with a known drift."""
 
+import gc
 import json
 import random
 import re
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,6 +44,15 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("there is no shared/data beside the repository")
     return folder
+
+
+@pytest.fixture
+def what_inspect_leaves_open_is_let_go() -> Iterator[None]:
+    """Inspect does not close all of its streams; they complain when they are collected, which must not be in another test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(scope="session")

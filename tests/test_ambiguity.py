@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import re
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +33,9 @@ from cotdrift.report import report
 from cotdrift.study import Study
 from tests.judged_study import judge, study_of
 from tests.laddered import planted
+from tests.of_inspect import RUNS_INSPECT
 
-pytestmark = pytest.mark.filterwarnings(  # Inspect's own
-    "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = RUNS_INSPECT
 
 EVERY = scenarios()
 WRITTEN = {name: one for name, one in EVERY.items() if isinstance(one, Written)}
@@ -74,15 +70,6 @@ def climber() -> type[ModelAPI]:
             return "second" if asked["conditions"]["shown"] == "as written" else "First."
 
     return Climber
-
-
-@pytest.fixture(autouse=True)
-def what_inspect_leaves_open_is_let_go() -> Iterator[None]:
-    """Inspect does not close all of its streams; they complain when they are collected, which must not be in another test."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 def run(*arguments: object) -> Result:

@@ -1,10 +1,7 @@
 """apparent_success: what a judge without the key takes for right, minus what is right, where both are planted."""
 
-import gc
 import json
 import re
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,24 +17,15 @@ from cotdrift.experiments.apparent_success import APPARENT_SUCCESS, is_right
 from cotdrift.report import report
 from cotdrift.study import Study
 from tests.judge_server import Reply, judge
+from tests.of_inspect import RUNS_INSPECT
 
-pytestmark = pytest.mark.filterwarnings(  # Inspect's own
-    "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = RUNS_INSPECT
 
 SERVER = "openai-api/loopback"
 
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(cli, ["run", "apparent_success", *map(str, arguments)])
-
-
-@pytest.fixture(autouse=True)
-def what_inspect_leaves_open_is_let_go() -> Iterator[None]:
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 """The frame: every prompt in every arm under the same levels, nothing asked twice, and a planted effect found where it is."""
 
 import asyncio
-import gc
 import os
 import re
-import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -30,10 +28,9 @@ from cotdrift.experiment import METADATA, Experiment, experiment_called
 from cotdrift.frame import experiment
 from cotdrift.provenance import place_in_series
 from cotdrift.study import Study
+from tests.of_inspect import RUNS_INSPECT
 
-pytestmark = pytest.mark.filterwarnings(  # Inspect's own
-    "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = RUNS_INSPECT
 CALLS = "PAID_CALLS"
 
 
@@ -62,15 +59,6 @@ def paidfor() -> type[ModelAPI]:
             return ModelOutput(model="paidfor", choices=[{"message": ChatMessageAssistant(content=content), "stop_reason": "stop"}])
 
     return PaidFor
-
-
-@pytest.fixture(autouse=True)
-def what_inspect_leaves_open_is_let_go() -> Iterator[None]:
-    """Inspect does not close all of its streams; they complain when they are collected, which must not be in another test."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture

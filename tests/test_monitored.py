@@ -16,10 +16,9 @@ from cotdrift.experiment import run
 from cotdrift.experiments.monitored import ARMS, METADATA, UNITS, WORDS, games, games_in_silence, monitored, speaks_of_grader
 from cotdrift.frame import Said
 from cotdrift.study import Study
+from tests.of_inspect import RUNS_INSPECT
 
-pytestmark = pytest.mark.filterwarnings(  # Inspect's own
-    "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = RUNS_INSPECT
 
 EVEN = "even, Choose, in the metadata"
 

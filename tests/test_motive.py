@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import re
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +28,17 @@ from cotdrift.find import find
 from cotdrift.motive import Motive, _sensitivity, motive_of
 from cotdrift.signature import ARMS, BASELINE
 from cotdrift.study import Study
+from tests.of_inspect import RUNS_INSPECT
 
-pytestmark = pytest.mark.filterwarnings(  # Inspect's own
-    "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = RUNS_INSPECT
 
 CLEARED = ("To be clear", "we want to see the instruction followed", "Those who run this test wish", "write one line that says")
 """What a confused model is set right by: the clarified arm, the stated wish, and stating the task first."""
 
 
 @pytest.fixture(autouse=True)
-def what_inspect_leaves_open_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Inspect does not close all of its streams; they complain when they are collected, which must not be in another test."""
+def a_cache_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 def mind(misreads: float, follows: float, slips: float = 0.05) -> Callable[[str], tuple[bool, bool, bool]]:
@@ -83,7 +75,7 @@ def number_giver(mind: Callable[[str], tuple[bool, bool, bool]]) -> Callable[[st
     return reply
 
 
-def test_taker(mind: Callable[[str], tuple[bool, bool, bool]]) -> Callable[[str], tuple[str, str]]:
+def takes_tests(mind: Callable[[str], tuple[bool, bool, bool]]) -> Callable[[str], tuple[str, str]]:
     def reply(prompt: str) -> tuple[str, str]:
         misreads, follows, slips = mind(prompt)
         low = ("wrong answer to every" in prompt) is not (misreads or slips)
@@ -103,9 +95,6 @@ def test_taker(mind: Callable[[str], tuple[bool, bool, bool]]) -> Callable[[str]
         )
 
     return reply
-
-
-test_taker.__test__ = False  # type: ignore[attr-defined]
 
 
 def played(reply: Callable[[str], tuple[str, str]]) -> Callable[..., ModelOutput]:
@@ -157,7 +146,7 @@ def test_a_model_of_each_kind_is_called_what_it_is_from_its_answers_alone(kind: 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["confusion", "motive"])
 def test_sandbagging_is_told_apart_too(kind: str, tmp_path: Path) -> None:
-    study = told(tmp_path, kind, test_taker(mind(*MINDS[kind])), environment="sandbagging", prompts=12, samples=2)
+    study = told(tmp_path, kind, takes_tests(mind(*MINDS[kind])), environment="sandbagging", prompts=12, samples=2)
     (at,) = motive_in(study).steps
     assert at.signature is not None
     assert at.environment == "sandbagging" and [found.arm for found in at.arms] == list(ARMS)

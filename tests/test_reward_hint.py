@@ -2,7 +2,6 @@
 
 import asyncio
 import csv
-import gc
 import json
 import math
 import os
@@ -10,9 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +30,9 @@ from cotdrift.experiments.extraction import extract
 from cotdrift.experiments.hint_design import ENVIRONMENTS, FACTORS, PROBES, Cell, Layout, setting_of
 from cotdrift.experiments.reward_hint import samples_of
 from cotdrift.study import Study
+from tests.of_inspect import RUNS_INSPECT
 
-pytestmark = pytest.mark.filterwarnings(  # Inspect's own
-    "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = RUNS_INSPECT
 
 SLOW, CALLS, FAIL = "GAMER_SLOW", "GAMER_CALLS", "GAMER_FAIL"
 
@@ -75,15 +72,6 @@ def gamer() -> type[ModelAPI]:
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(cli, ["run", "reward_hint", *map(str, arguments)])
-
-
-@pytest.fixture(autouse=True)
-def what_inspect_leaves_open_is_let_go() -> Iterator[None]:
-    """Inspect does not close all of its streams; they complain when they are collected, which must not be in another test."""
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture

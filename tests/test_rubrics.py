@@ -21,11 +21,10 @@ from cotdrift.seen import POINTS, places, shown
 from cotdrift.study import Study
 from cotdrift.trace import Trace
 from tests.judge_server import JUDGE, judge
+from tests.of_inspect import RUNS_INSPECT
 from tests.test_judging import use
 
-pytestmark = pytest.mark.filterwarnings(  # Inspect's own
-    "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = RUNS_INSPECT
 
 
 @modelapi(name="rubricwriter")

@@ -19,10 +19,9 @@ from cotdrift.experiments.sampling import PROMPTS, SETTINGS
 from cotdrift.frame import experiment
 from cotdrift.study import Study
 from cotdrift.swayed import Swayed, adjusted, settings_of, swayed
+from tests.of_inspect import RUNS_INSPECT
 
-pytestmark = pytest.mark.filterwarnings(  # Inspect's own
-    "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = RUNS_INSPECT
 ARMS = ("usual", "cold", "hot", "hot, and long")
 DECLARED = Declared(name="s", summary="Does it?", arms=ARMS, outcomes={}, contrasts=(), environments=("s",))
 

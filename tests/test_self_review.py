@@ -1,10 +1,8 @@
 """self_review: a checkpoint is shown its own trajectories alone, and what it sees in them is held against what is known of them."""
 
-import gc
 import json
 import random
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -23,20 +21,11 @@ from cotdrift.report import report
 from cotdrift.study import Study
 from cotdrift.trace import Trace
 from tests.judge_server import judge
+from tests.of_inspect import RUNS_INSPECT
 
-pytestmark = pytest.mark.filterwarnings(  # Inspect's own
-    "ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
-)
+pytestmark = RUNS_INSPECT
 
 STEPS = (0, 30)
-
-
-@pytest.fixture(autouse=True)
-def what_inspect_leaves_open_is_let_go() -> Iterator[None]:
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
 
 
 @pytest.fixture

@@ -20,8 +20,6 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 from scipy.special import betaln, expit, logsumexp, xlogy
-from scipy.stats import binom
-from scipy.stats.qmc import Sobol
 
 from cotdrift.errors import NotEnough, UnknownName
 
@@ -180,6 +178,8 @@ POINTS = 12
 @lru_cache(maxsize=64)
 def _parts_of(kind: Kind, least: float) -> Floats:
     """Combinations of base, confusion and motive that are equally likely: the rate uniform, and so its division among the parts."""
+    from scipy.stats.qmc import Sobol  # takes a second, which who only asks the prompts need not pay
+
     u = Sobol(3, rng=np.random.default_rng(0)).random_base2(POINTS)
     many = {"neither": 0, "confusion": 1, "motive": 1, "both": 2}[kind]
     rate = many * least + (1 - many * least) * u[:, 0]
@@ -289,7 +289,7 @@ class _Fit:
         many = self._independent(self.arms[arm] if arm in self.arms else self.arms[BASELINE])
         odds = np.array([self.posterior[one], self.posterior[other]])
         odds = odds / odds.sum()
-        counts = binom.pmf(np.arange(many + 1)[:, None], many, RATES)
+        counts = _binomial(many)
         chances = np.stack([counts @ self._rate(arm, kind, without=False) for kind in (one, other)])
         mixed = odds @ chances
         return float(max(0.0, (odds @ xlogy(chances, chances / np.maximum(mixed, 1e-300)).sum(axis=1)) / np.log(2)))
@@ -299,8 +299,15 @@ class _Fit:
         counts = self.arms[arm]
         many = self._independent(counts)
         shown = round(many * float(counts.shown.sum() / counts.answers.sum()))
-        chances = binom.pmf(np.arange(many + 1)[:, None], many, RATES) @ self._rate(arm, kind, without=True)
+        chances = _binomial(many) @ self._rate(arm, kind, without=True)
         return float(min(1.0, 2 * min(chances[: shown + 1].sum(), chances[shown:].sum())))
+
+
+def _binomial(many: int) -> Floats:
+    """How likely each count of so many answers is at each of RATES: counts × rates."""
+    from scipy.stats import binom
+
+    return np.asarray(binom.pmf(np.arange(many + 1)[:, None], many, RATES))
 
 
 def _beta_binomial(counts: Counts) -> Floats:
