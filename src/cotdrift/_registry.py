@@ -5,7 +5,7 @@ import sys
 from inspect_ai import task
 
 from cotdrift.experiments.ambiguity import ambiguity
-from cotdrift.experiments.ambiguity_order import ambiguity_order
+from cotdrift.experiments.ambiguity_order import AMBIGUITY_ORDER
 from cotdrift.experiments.apparent_success import apparent_success
 from cotdrift.experiments.monitored import monitored
 from cotdrift.experiments.motive import motive
@@ -15,7 +15,7 @@ from cotdrift.experiments.rubrics import RUBRICS
 from cotdrift.experiments.sampling import sampling
 from cotdrift.organism.provider import organism
 
-for made in (ambiguity_order, monitored, RUBRICS, sampling):  # by the frame, and not by a function that Inspect has heard of
+for made in (AMBIGUITY_ORDER, monitored, RUBRICS, sampling):  # by the frame, and not by a function that Inspect has heard of
     task(name=made.name)(made.task)
 
 if "inspect_scout" in sys.modules:  # who runs Inspect alone does not pay for it
