@@ -286,7 +286,8 @@ def test_a_run_that_is_stopped_goes_on_and_pays_for_nothing_twice(
 ) -> None:
     arguments = ["run", "reward_hint", "--model", "gamer/obeys@0", "--model", "gamer/games@100", "-T", "cells=12", "-T", "samples=2"]
     arguments += ["--max-connections", "5", "--into", str(tmp_path / "study")]
-    running = subprocess.Popen([sys.executable, __file__, *arguments], env=os.environ | {SLOW: "0.2"}, stdout=subprocess.DEVNULL)
+    command, root = [sys.executable, "-m", f"tests.{Path(__file__).stem}", *arguments], Path(__file__).parents[1]
+    running = subprocess.Popen(command, cwd=root, env=os.environ | {SLOW: "0.2"}, stdout=subprocess.DEVNULL)
     began = time.monotonic()
     while calls().total() < 160:
         assert running.poll() is None and time.monotonic() - began < 120
