@@ -402,6 +402,7 @@ def test_faults_of_the_user_are_sentences(arguments: list[str], said: str, tmp_p
     assert said in str(done.exception)
     assert "NAME=VALUE" in run("--model", "m/m", "-T", "cells", "--into", tmp_path / "study").output
     assert "Which checkpoints?" in run("--into", tmp_path / "study").output
+    assert "give its pattern too" in run("--model", "m/m", "--steps", "0,40", "--into", tmp_path / "study").output
 
 
 def test_help_does_not_load_inspect_and_without_it_the_way_out_is_named() -> None:
