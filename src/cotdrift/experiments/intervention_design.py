@@ -61,7 +61,8 @@ class Chosen(Struct, frozen=True, kw_only=True):
     traces: str
     """A study."""
     arms: str = "removal"
-    property: str | None = None
+    trait: str | None = None
+    """The property: what is removed, and where reasoning is cut."""
     monitor: str | None = None
     environment: str | None = None
     """Only traces of this one."""
@@ -88,8 +89,8 @@ class Chosen(Struct, frozen=True, kw_only=True):
     @property
     def sought(self) -> Sought | None:
         """The property; where none is named, the use of any of the glossary's terms."""
-        if self.property:
-            return Sought.of(str(self.property))
+        if self.trait:
+            return Sought.of(str(self.trait))
         return Sought(name="a term of the glossary", terms=tuple(self.terms)) if self.glossary else None
 
     @property
@@ -105,8 +106,8 @@ class Chosen(Struct, frozen=True, kw_only=True):
             raise InputError(f"most={self.most}, rounds={self.rounds}: give 1 or more.")
         edits = {arm.edit: arm for arm in self.tried}
         needed = {
-            "remove": ("property", self.property),
-            "match": ("property", self.property),
+            "remove": ("property", self.trait),
+            "match": ("property", self.trait),
             "sentence": ("sentence", self.sentence),
             "glossary": ("glossary", self.glossary),
             "random words": ("glossary", self.glossary),
@@ -164,7 +165,7 @@ def sources(chosen: Chosen) -> list[Source]:
             by_checkpoint.setdefault(("", 0) if chosen.sampled else (run, step), []).append((" ".join(prompt), name))
     names = [name for side in by_checkpoint.values() for name in _spread(side)[: chosen.most]]
     if not names:
-        raise NotEnough(f"{chosen.traces}: no trace with reasoning that can be read shows {chosen.property!r}. Name another property.")
+        raise NotEnough(f"{chosen.traces}: no trace with reasoning that can be read shows {chosen.trait!r}. Name another property.")
     onto = _prompts(corpus, chosen.onto) if chosen.onto else {}
     others = _others(corpus, listed, names) if any(arm.edit == "match" for arm in chosen.tried) else {}
     made = [_source(trace, chosen, onto, others) for trace in corpus.traces(*names)]

@@ -115,10 +115,10 @@ def interventions(
     )
 
 
-def _chosen(*, traces: str | None = None, **told: Any) -> Chosen:
+def _chosen(*, traces: str | None = None, property: Any = None, **told: Any) -> Chosen:  # noqa: A002
     if not traces:
         raise InputError("interventions needs reasoning to edit. Give -T traces=STUDY.")
-    return Chosen(traces=str(traces), **told)
+    return Chosen(traces=str(traces), trait=None if property is None else str(property), **told)
 
 
 def _proved_on(found: Sequence[Source], chosen: Chosen) -> list[dict[str, Any]]:
@@ -336,7 +336,7 @@ def plan(*, samples: int = SAMPLES, template: str | None = None, **told: Any) ->
     ]
 
 
-def roles(*, of: str | None = None, **told: Any) -> tuple[str, ...]:
+def roles(*, samples: int = SAMPLES, template: str | None = None, **told: Any) -> tuple[str, ...]:
     """The judge, where a grader says what is there; the editor, where another model rewrites."""
     chosen, _ = _told(told)
     is_judged = any(one is not None and one.grader is not None for one in (chosen.sought, chosen.watched))
