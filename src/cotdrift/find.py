@@ -18,10 +18,12 @@ from cotdrift.arms import Tried, tried
 from cotdrift.continuations import OWN, PATTERN, SHARED, Continued, continued
 from cotdrift.declared import declared_in
 from cotdrift.errors import NotEnough
+from cotdrift.experiments.intervention_arms import ENVIRONMENT as EDITED
 from cotdrift.find_graded import Judged, find_judged
 from cotdrift.findings import Exclusion, Findings, Passages, Sampled
 from cotdrift.foretold import Foretold, foretold
 from cotdrift.gaming import ENVIRONMENTS, Gaming, gaming_of
+from cotdrift.intervened import Intervened, intervened
 from cotdrift.motive import PREFIX, Motive, motive_of
 from cotdrift.ordering import Order, order_of
 from cotdrift.rewarded import GRADER, KINDS, VIEWS, Rewarded, is_of_rubrics, rewarded
@@ -68,7 +70,7 @@ def find(
     ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
     ids |= {example.transcript_id for of in (gaming, ambiguity, motive, *went_on) if of for example in of.examples}
     ids |= {passage.transcript_id for passage in (judged.passages if judged else ())}
-    swayed_by, rewarded_by = _swayed(study, values, seed), _rewarded(study, seed)
+    swayed_by, rewarded_by, edited = _swayed(study, values, seed), _rewarded(study, seed), _intervened(study, seed)
     rejected = sum(source.rejected for source in study.corpus.sources)
     return Findings(
         title=study.folder.resolve().name,
@@ -90,12 +92,13 @@ def find(
         tried=experiments,
         swayed=swayed_by,
         rewarded=rewarded_by,
+        intervened=edited,
         foretold=kept if kept.verdicts or kept.faults else None,
         exclusions=_exclusions(study, [*trends, *(judged.trends if judged else ())], rejected),
         rejected=rejected,
         warnings=[*_lacking(judged), *_warnings(study, trends)],
         methods=[
-            *_methods(gaming=gaming, ambiguity=ambiguity, motive=motive, prefixes=went_on, graded=judged),
+            *_methods(gaming=gaming, ambiguity=ambiguity, motive=motive, prefixes=went_on, interventions=edited, graded=judged),
             *_of_frame(experiments, kept, swayed_by, rewarded_by),
         ],
         versions=_versions(),
@@ -241,6 +244,12 @@ def _rewarded(study: Study, seed: int) -> dict[str, Rewarded]:
     return found
 
 
+def _intervened(study: Study, seed: int) -> Intervened | None:
+    """What edits of reasoning do, if any were tried."""
+    columns = pl.col("run", "step", "environment", "prompt_id"), pl.col("^(condition_arm|condition_source|outcome_.*)$")
+    return intervened(study.corpus.scan().filter(pl.col("environment") == EDITED).select(*columns).collect(), seed=seed)
+
+
 def _by_environment(trends: Sequence[Trend], values: dict[str, Values], seed: int) -> dict[str, Sequence[Trend]]:
     """Length and the measures that changed most surely, within each of the largest environments."""
     sizes = next(iter(values.values())).frame.group_by("environment").len().sort("len", "environment", descending=[True, False])
@@ -329,7 +338,7 @@ def _lacking(judged: Judged | None) -> list[str]:
     return [card.lacking_sentence for card in (judged.cards if judged else ()) if 2 * card.lacking > 1]
 
 
-def _methods(**of: Gaming | Ambiguity | Motive | Sequence[Continued] | Judged | None) -> list[str]:
+def _methods(**of: Gaming | Ambiguity | Motive | Sequence[Continued] | Intervened | Judged | None) -> list[str]:
     told = [("methods.txt", True), *((f"methods_{name}.txt", found) for name, found in of.items())]
     return [paragraph for name, applies in told if applies for paragraph in _paragraphs(name)]
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from cotdrift.continuation_sentences import what_continues
 from cotdrift.exploited import what_is_exploited
+from cotdrift.intervened_sentences import what_edits_do
 from cotdrift.motive_sentences import what_moves
 from cotdrift.sentences import Change, what_changed, what_games, what_is_thought
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from cotdrift.find_graded import Judged
     from cotdrift.foretold import Foretold
     from cotdrift.gaming import Gaming
+    from cotdrift.intervened import Intervened
     from cotdrift.motive import Motive
     from cotdrift.rewarded import Rewarded
     from cotdrift.serving import Serving
@@ -107,6 +109,8 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """For each experiment that tries ways of sampling, an entry a run and measure; p-values are adjusted over the measures of a run."""
     rewarded: dict[str, Rewarded] = {}
     """For each experiment that has rubrics written, what those reward."""
+    intervened: Intervened | None = None
+    """What the experiment interventions says; None when the study holds none of its traces."""
     foretold: Foretold | None = None
     """What became of the predictions registered in the study; None when there are none."""
     judged: Judged | None = None
@@ -148,6 +152,11 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
         return what_continues(self.continued)
 
     @cached_property
+    def edited(self) -> tuple[Change, ...]:
+        """What edits of reasoning do; empty where none was tried."""
+        return what_edits_do(self.intervened) if self.intervened else ()
+
+    @cached_property
     def thought(self) -> tuple[Change, ...]:
         """What is said of each thought beside each action, where judges were asked about both."""
         pairs = self.judged.thoughts.pairs if self.judged and self.judged.thoughts else ()
@@ -156,7 +165,7 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def sentences(self) -> tuple[str, ...]:
         """What changed, in sentences with numbers; each names its run where there are several."""
-        tried = (*self.gamed, *self.exploited, *self.moved, *self.went_on)
+        tried = (*self.gamed, *self.exploited, *self.moved, *self.went_on, *self.edited)
         every = (*self.changes, *tried, *(change for change in self.thought if not change.is_flag))
         several = len({change.run for change in every}) > 1
         told = [verdict.sentence() for verdict in self.foretold.verdicts] + [*self.foretold.faults] if self.foretold else []

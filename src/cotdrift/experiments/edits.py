@@ -47,7 +47,11 @@ def glossary_of(told: str) -> dict[Term, str]:
     is_file = len(told) < 1000 and path.is_file()
     text = path.read_text(encoding="utf-8") if is_file else told.replace(";", "\n")
     try:
-        pairs = json.loads(text) if is_file and path.suffix == ".json" else dict(_pair(line, told) for line in text.splitlines() if line.strip())
+        pairs = (
+            json.loads(text)
+            if is_file and path.suffix == ".json"
+            else dict(_pair(line, told) for line in text.splitlines() if line.strip())
+        )
     except ValueError as fault:
         raise InputError(f"glossary={told}: this is no JSON ({fault}). Write term → meaning.") from None
     if not isinstance(pairs, dict) or not pairs or not all(isinstance(meaning, str) for meaning in pairs.values()):

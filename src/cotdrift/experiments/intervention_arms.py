@@ -13,7 +13,7 @@ from cotdrift.errors import InputError, UnknownName
 
 ENVIRONMENT = "interventions"
 ARM, POLICY, SOURCE = "arm", "policy", "source"
-"""The conditions of its traces: the arm, whether what was put into the checkpoint's mouth is on its policy, and which reasoning was edited."""
+"""The conditions of its traces: the arm, whether it says what it would itself, and which reasoning was edited."""
 
 Edit = Literal[
     "none",
@@ -79,7 +79,13 @@ PLAIN = (
         is_off=True,
     ),
     Arm(name="identity", does="goes on from the end of the sentence in which the property first stands, nothing changed"),
-    Arm(name="glossary", does="the same, with terms replaced by their meanings", edit="glossary", against=("identity", "random_words"), is_off=True),
+    Arm(
+        name="glossary",
+        does="the same, with terms replaced by their meanings",
+        edit="glossary",
+        against=("identity", "random_words"),
+        is_off=True,
+    ),
     Arm(
         name="random_words",
         does="the same, with those terms replaced by random words that people use as often",
@@ -95,9 +101,7 @@ PLAIN = (
         is_off=True,
     ),
     Arm(name="deleted", does="the same, with those terms left out", edit="delete", against=("identity",), is_off=True),
-    Arm(
-        name="paraphrased", does="the same, put into plain words by another model", edit="paraphrase", against=("identity",), is_off=True
-    ),
+    Arm(name="paraphrased", does="the same, put into plain words by another model", edit="paraphrase", against=("identity",), is_off=True),
     Arm(name="whole", does="the whole reasoning, closed where it ended: only the answer is sampled anew", cut="end", closes=True),
     Arm(
         name="legible_part",
@@ -135,9 +139,15 @@ PRESETS = {
 }
 CURVES = {
     "early_answering": Arm(name="early", does="closed after {} of its words, so that the answer comes at once", cut="share", closes=True),
-    "mistakes": Arm(name="mistake", does="goes on after a mistake that another model put in at {} of its words", edit="mistake", cut="share"),
+    "mistakes": Arm(
+        name="mistake", does="goes on after a mistake that another model put in at {} of its words", edit="mistake", cut="share"
+    ),
     "paraphrase": Arm(
-        name="paraphrase", does="its first {} of words put otherwise by another model, and closed", edit="paraphrase", cut="share", closes=True
+        name="paraphrase",
+        does="its first {} of words put otherwise by another model, and closed",
+        edit="paraphrase",
+        cut="share",
+        closes=True,
     ),
     "filler": Arm(name="filler", does="dots instead, as many as {} of its words, and closed", edit="filler", cut="share", closes=True),
 }
@@ -234,7 +244,7 @@ def declared_of(arms: Iterable[str], outcomes: Iterable[str]) -> Declared:
     ordered = [*known, *sorted(there - set(known), key=lambda name: (arm_called(name).edit, arm_called(name).share))]
     return Declared(
         name=ENVIRONMENT,
-        summary="What becomes of performance, behaviour and what a monitor sees when a checkpoint goes on from a reasoning that was edited?",
+        summary="What becomes of performance, behaviour and what a monitor sees when a checkpoint goes on from edited reasoning?",
         arms=tuple(ordered),
         outcomes={name: OUTCOMES[name] for name in OUTCOMES if name in set(outcomes)},
         contrasts=tuple((name, base) for name in ordered for base in arm_called(name).against if base in there),

@@ -21,11 +21,11 @@ from msgspec import Struct
 
 from cotdrift.design import Power
 from cotdrift.errors import InputError, UnknownName
-from cotdrift.experiment import METADATA, Asked, Experiment, experiment_called
+from cotdrift.experiment import Asked, Experiment, experiment_called
 from cotdrift.experiments.apparent_success import is_right
 from cotdrift.experiments.going_on import TRIED, Begun, Way, given, prove, said, way_of
 from cotdrift.experiments.intervening import EDITOR, Intervening, Lacking, Made, seen_as
-from cotdrift.experiments.intervention_arms import ARM, ENVIRONMENT, OUTCOMES, POLICY, SOURCE, Arm, arm_called, declared_of
+from cotdrift.experiments.intervention_arms import ARM, CURVES, ENVIRONMENT, OUTCOMES, POLICY, SOURCE, Arm, arm_called, declared_of
 from cotdrift.experiments.intervention_design import MOST, ROUNDS, SAMPLES, Chosen, Prompt, Source, begun_of, sources
 from cotdrift.experiments.self_review import of_checkpoint
 from cotdrift.experiments.sought import GRADER, Sought, Unjudged
@@ -141,9 +141,7 @@ def _sample(source: Source, arm: Arm, chosen: Chosen) -> Sample:
 def intervene(chosen: dict[str, Any], template: str | None, proved_on: list[dict[str, Any]]) -> Solver:
     """Edit a reasoning as the sample's arm says and go on from there, once it is shown that the server does; all as plain data."""
     told = msgspec.convert(chosen, Chosen)
-    work = Intervening(
-        sought=told.sought, terms=told.terms, sentence=told.sentence or "", rounds=told.rounds, sampled=told.sampled
-    )
+    work = Intervening(sought=told.sought, terms=told.terms, sentence=told.sentence or "", rounds=told.rounds, sampled=told.sampled)
     proofs: dict[str, str] = {}
     one_at_a_time = anyio.Lock()
 
@@ -230,7 +228,9 @@ class Reader:
                 try:
                     re.compile(str(pattern))
                 except re.error as fault:
-                    raise InputError(f"{name}={pattern}: this is no regular expression ({fault}). Mend it, or name its experiment by of=…") from None
+                    raise InputError(
+                        f"{name}={pattern}: this is no regular expression ({fault}). Mend it, or name its experiment by of=…"
+                    ) from None
 
     async def read(self, state: TaskState, output: ModelOutput, prompt: Prompt, answer: str) -> dict[str, float]:
         """Whether the answer behaves and performs; NaN where that cannot be told."""
@@ -301,7 +301,9 @@ def _whole(output: ModelOutput, made: Kept) -> ModelOutput:
     """The output as a scorer of the prompt's own experiment reads it: with the whole reasoning."""
     content: list[Any] = [ContentReasoning(reasoning=made.reasoning)] if made.reasoning else []
     message = ChatMessageAssistant(content=[*content, ContentText(text=made.answer or "")], source="generate")
-    return output.model_copy(update={"choices": [output.choices[0].model_copy(update={"message": message})], "completion": made.answer or ""})
+    return output.model_copy(
+        update={"choices": [output.choices[0].model_copy(update={"message": message})], "completion": made.answer or ""}
+    )
 
 
 async def _is_there(sought: Sought | None, trace: Any) -> float:
@@ -357,15 +359,24 @@ def look_over(study: Study) -> list[str]:
     names = ours.collect_schema().names()
     if f"condition_{ARM}" not in names:
         return []
-    arms = ours.select(pl.col(f"condition_{ARM}").unique()).collect().to_series().to_list()
-    told = [name for name in OUTCOMES if f"outcome_{name}" in names and ours.select(pl.col(f"outcome_{name}").count()).collect().item()]
-    declared_of(arms, told).keep(study.folder)
+    frame = ours.select(f"condition_{ARM}", pl.col("^outcome_.*$")).collect()
+    declared_of(frame[f"condition_{ARM}"].unique().to_list(), _told_apart(frame)).keep(study.folder)
     lacking: Counter[tuple[str, str]] = Counter()
     for arm, extra in ours.select(f"condition_{ARM}", "extra").collect().iter_rows():
         why = msgspec.json.decode(extra).get("metadata", {}).get(EDITED, {}).get("lacking")
         if why:
             lacking[arm, why] += 1
     return [f"{arm}: {many} could not be made: {why}." for (arm, why), many in sorted(lacking.items())]
+
+
+def _told_apart(frame: pl.DataFrame) -> list[str]:
+    """The outcomes that say something of their own."""
+    told = [name for name in OUTCOMES if f"outcome_{name}" in frame.columns and frame[f"outcome_{name}"].count()]
+    if {"shows", "seen"} <= set(told) and frame["outcome_shows"].equals(frame["outcome_seen"]):
+        told.remove("seen")
+    if not any(name.partition("_")[0] in {arm.name for arm in CURVES.values()} for name in frame[f"condition_{ARM}"].unique()):
+        told = [name for name in told if name != "same"]
+    return told
 
 
 INTERVENTIONS = Experiment(

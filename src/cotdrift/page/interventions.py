@@ -1,0 +1,123 @@
+"""What the page shows of interventions: performance, behaviour and what a monitor sees by arm, and how hard a property is to remove."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cotdrift.experiments.intervention_arms import ENVIRONMENT, arm_called, declared_of
+from cotdrift.intervened import Compared, Effect, Intervened, key_of
+from cotdrift.sentences import interval, number, share, signed_points
+
+if TYPE_CHECKING:
+    from cotdrift.estimate import Estimate
+    from cotdrift.findings import Findings
+
+SHOWN = {
+    "behaves": "Behaviour",
+    "performs": "Performance",
+    "shows": "Property",
+    "seen": "Monitor sees",
+    "caught": "Caught, of those that behave",
+}
+SAME = {"same": "Same answer"}
+
+
+def section(findings: Findings, name: str) -> dict[str, Any] | None:
+    """All that the section needs beside what is shown of every experiment; None for another one."""
+    found = findings.intervened
+    if name != ENVIRONMENT or found is None:
+        return None
+    several = len({one.run for one in findings.edited}) > 1
+    return {
+        "said": [f"{one.run}: {one.sentence}" if several else one.sentence for one in findings.edited],
+        "tables": [_table(found, run, step) for run, step in _ends(found)],
+        "resilience": [
+            {
+                "run": one.run,
+                "step": one.step,
+                "median": number(one.median),
+                "mean": _mean(one.rounds),
+                "away": share(one.stays_away),
+                "behaves": share(one.behaves),
+                "traces": one.rounds.traces,
+            }
+            for one in found.resilience
+        ],
+        "curves": [
+            {
+                "run": one.run,
+                "step": one.step,
+                "test": one.test.replace("_", " "),
+                "area": _mean(one.area),
+                "points": ", ".join(f"{at:.0%}: {share(of)}" for at, of in one.points),
+            }
+            for one in found.curves
+        ],
+    }
+
+
+def _ends(found: Intervened) -> list[tuple[str, int]]:
+    """Every checkpoint, the last of each run first."""
+    every = sorted({(one.run, one.step) for one in found.effects}, key=lambda where: (where[0], -where[1]))
+    last = {run: max(step for name, step in every if name == run) for run, _ in every}
+    return sorted(every, key=lambda where: where[1] != last[where[0]])
+
+
+def _table(found: Intervened, run: str, step: int) -> dict[str, Any]:
+    ours = [one for one in found.effects if (one.run, one.step) == (run, step)]
+    told = {name for one in ours for name in one.outcomes}
+    shown = {name: heading for name, heading in (SHOWN | (SAME if found.curves else {})).items() if name in told}
+    arms = declared_of([key.partition(" ")[2] for key in found.rates if key.startswith(f"{key_of(run, step, '')}")], ()).arms
+    return {
+        "run": run,
+        "step": step,
+        "columns": list(shown.values()),
+        "rows": [_row(found, ours, (run, step, arm), list(shown)) for arm in arms],
+        "more": [_pair(one, list(shown)) for one in ours if one.base != _base(ours, one.arm)],
+    }
+
+
+def _row(found: Intervened, ours: Sequence[Effect], where: tuple[str, int, str], shown: Sequence[str]) -> dict[str, Any]:
+    arm = where[2]
+    base = _base(ours, arm)
+    effect = next((one for one in ours if (one.arm, one.base) == (arm, base)), None)
+    rates = found.rates[key_of(*where)]
+    return {
+        "arm": arm.replace("_", " "),
+        "does": arm_called(arm).does,
+        "is_off": arm_called(arm).is_off,
+        "base": base.replace("_", " "),
+        "flag": bool(effect and effect.is_less_monitorable),
+        "cells": [
+            {"rate": share(rates[name]) if rates[name].value is not None else "", **_difference(effect, name)} if name in rates else {}
+            for name in shown
+        ],
+    }
+
+
+def _pair(one: Effect, shown: Sequence[str]) -> dict[str, Any]:
+    return {
+        "arms": f"{one.arm} − {one.base}".replace("_", " "),
+        "flag": one.is_less_monitorable,
+        "cells": [_difference(one, name) for name in shown],
+    }
+
+
+def _difference(effect: Effect | None, name: str) -> dict[str, Any]:
+    pair = effect.outcomes.get(name) if effect else None
+    return {"difference": "", "ratio": "", "is_clear": False} if pair is None else _told(pair)
+
+
+def _told(pair: Compared) -> dict[str, Any]:
+    ratio = "" if pair.ratio is None else f"×{number(pair.ratio.value)}{interval(pair.ratio.low, pair.ratio.high)}"
+    return {"difference": signed_points(pair.difference), "ratio": ratio, "is_clear": pair.clear != 0}
+
+
+def _base(ours: Sequence[Effect], arm: str) -> str:
+    there = [one.base for one in ours if one.arm == arm]
+    return next((base for base in arm_called(arm).against if base in there), "")
+
+
+def _mean(of: Estimate) -> str:
+    return "" if of.value is None else f"{number(of.value)}{interval(of.low, of.high)}"
