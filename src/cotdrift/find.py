@@ -246,7 +246,7 @@ def _rewarded(study: Study, seed: int) -> dict[str, Rewarded]:
 
 def _intervened(study: Study, seed: int) -> Intervened | None:
     """What edits of reasoning do, if any were tried."""
-    columns = pl.col("run", "step", "environment", "prompt_id"), pl.col("^(condition_arm|condition_source|outcome_.*)$")
+    columns = pl.col("run", "step", "environment", "prompt_id"), pl.col("^(condition_(arm|source|monitor)|outcome_.*)$")
     return intervened(study.corpus.scan().filter(pl.col("environment") == EDITED).select(*columns).collect(), seed=seed)
 
 

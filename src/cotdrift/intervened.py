@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from cotdrift.estimate import Contrast, Estimate, Sums, holm, mean, paired_difference, paired_ratio
-from cotdrift.experiments.intervention_arms import ARM, CURVES, ENVIRONMENT, OUTCOMES, SOURCE, arm_called, declared_of
+from cotdrift.experiments.intervention_arms import ARM, CURVES, ENVIRONMENT, MONITOR, OUTCOMES, SOURCE, arm_called, declared_of
 
 ALPHA = 0.05
 MEANT = ("behaves", "performs", "shows", "seen", "caught", "same")
@@ -107,14 +107,18 @@ def key_of(run: str, step: int, arm: str) -> str:
 def intervened(frame: pl.DataFrame, *, seed: int = 0) -> Intervened | None:
     """What the traces of the experiment say; None where there are none.
 
-    `frame` has a row a trace: run, step, environment, prompt_id, condition_arm, condition_source, and `outcome_*` for each outcome.
+    `frame` has a row a trace: run, step, environment, prompt_id, condition_arm, condition_source, where it was told
+    condition_monitor, and `outcome_*` for each outcome.
     """
     if f"condition_{ARM}" not in frame.columns:
         return None
     frame = frame.filter(pl.col("environment") == ENVIRONMENT)
     if not frame.height:
         return None
-    told = [name for name in OUTCOMES if f"outcome_{name}" in frame.columns and frame[f"outcome_{name}"].count()]
+    frame = frame.with_columns(
+        pl.lit(None, pl.Float64).alias(f"outcome_{name}") for name in OUTCOMES if f"outcome_{name}" not in frame.columns
+    )
+    told = [name for name in OUTCOMES if frame[f"outcome_{name}"].count()]
     effects: list[Effect] = []
     resilience: list[Resilience] = []
     curves: list[Curve] = []
@@ -132,8 +136,8 @@ def intervened(frame: pl.DataFrame, *, seed: int = 0) -> Intervened | None:
 def _effects(rows: pl.DataFrame, where: tuple[str, int], told: Sequence[str], seed: int) -> list[Effect]:
     by_arm = {str(arm): of_arm for (arm,), of_arm in rows.group_by(f"condition_{ARM}")}
     compared = [name for name in MEANT if name in told]
-    is_one = {"shows", "seen"} <= set(told) and bool((rows["outcome_shows"] == rows["outcome_seen"]).all())
-    if is_one:
+    is_one = f"condition_{MONITOR}" not in rows.columns or not rows[f"condition_{MONITOR}"].count()
+    if is_one and "seen" in compared:
         compared.remove("seen")
     found = []
     for arm, base in declared_of(by_arm, told).contrasts:
@@ -198,8 +202,6 @@ def _codes(rows: pl.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 
 
 def _resilience(rows: pl.DataFrame, where: tuple[str, int]) -> Iterator[Resilience]:
-    if "outcome_rounds" not in rows.columns:
-        return
     ours = rows.drop_nulls("outcome_rounds")
     if ours.height:
         away = ours.filter(pl.col("outcome_stays_away") == 1)

@@ -172,14 +172,12 @@ class Intervening:
         return edits.with_sentence(whole[:start].rstrip(), wrong)
 
     async def _matched(self, source: Source, many: int) -> str:
-        """As many words of another reasoning, in which the property does not stand so far."""
+        """As many words of another reasoning, in which the property does not stand at all."""
         for other in source.others:
             at = spans(other)
-            if len(at) >= many:
-                kept = other[: at[many - 1][2]] if many else ""
-                if not kept or await self._first(kept, source) is None:
-                    return kept
-        raise Lacking("no other reasoning on the prompt is as long without the property")
+            if len(at) >= many and await self._first(other, source) is None:
+                return other[: at[many][1]].rstrip() if many < len(at) else other
+        raise Lacking("no other reasoning on the prompt is as long and lacks the property")
 
 
 class _At(Struct, frozen=True, kw_only=True):

@@ -12,8 +12,9 @@ from cotdrift.declared import Declared
 from cotdrift.errors import InputError, UnknownName
 
 ENVIRONMENT = "interventions"
-ARM, POLICY, SOURCE = "arm", "policy", "source"
-"""The conditions of its traces: the arm, whether it says what it would itself, and which reasoning was edited."""
+ARM, POLICY, SOURCE, MONITOR = "arm", "policy", "source", "monitor"
+"""The conditions of its traces: the arm, whether it says what it would itself, which reasoning was edited, and
+`another` where the monitor looks for something else than the property."""
 
 Edit = Literal[
     "none",
@@ -113,7 +114,7 @@ PLAIN = (
     ),
     Arm(
         name="same_length",
-        does="another reasoning on the prompt that lacks the property so far, closed after as many words",
+        does="another reasoning on the prompt, in which the property does not stand, closed after as many words",
         edit="match",
         cut="before",
         closes=True,
@@ -182,10 +183,14 @@ def arms_of(told: str, shares: Sequence[float] = SHARES) -> list[Arm]:
         elif name in PRESETS:
             wanted |= {one: ALONE[one] for one in PRESETS[name]}
         elif name in ALONE:
-            wanted |= {base: ALONE[base] for base in ALONE[name].against[:1]} | {name: ALONE[name]}
+            wanted |= {arm.name: arm for arm in _with_bases(ALONE[name])}
         else:
             raise UnknownName("arm or preset", name, [*PRESETS, *CURVES, *ALONE])
     return list(wanted.values())
+
+
+def _with_bases(arm: Arm) -> list[Arm]:
+    return [*(one for base in arm.against[:1] for one in _with_bases(ALONE[base])), arm]
 
 
 def _curve(arm: Arm, shares: Iterable[float]) -> list[Arm]:

@@ -24,7 +24,7 @@ from cotdrift.term import Term
 from cotdrift.text import sentences
 from cotdrift.trace import Message, Trace
 
-MOST, SAMPLES, ROUNDS, HALF = 40, 4, 20, 0.5
+MOST, SAMPLES, ROUNDS, HALF, QUARTER = 40, 4, 20, 0.5, 0.25
 OTHERS = 12
 """How many other reasonings on the same prompt are kept for the control of equal length."""
 
@@ -241,10 +241,9 @@ def _others(corpus: Corpus, listed: pl.DataFrame, names: Sequence[str]) -> dict[
     return {str(name): tuple(rows["reasoning"].head(OTHERS)) for (name,), rows in told}
 
 
-def begun_of(source: Source, sought: Sought | None) -> Begun:
-    """A prefix by which it is shown that a server goes on from within the reasoning."""
-    stands = sought.seen(Trace.example(source.reasoning)) if sought and sought.grader is None else None
-    return Begun(before=source.prompt.before, reasoning=source.reasoning[: cuts(source.reasoning, stands).after])
+def begun_of(source: Source) -> Begun:
+    """A prefix by which it is shown that a server goes on from within the reasoning: far from its end."""
+    return Begun(before=source.prompt.before, reasoning=cut_to(QUARTER, source.reasoning))
 
 
 def _digest(*told: str) -> str:

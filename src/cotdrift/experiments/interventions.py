@@ -13,6 +13,7 @@ import anyio
 import msgspec
 import polars as pl
 from inspect_ai import Epochs, Task, task
+from inspect_ai._util.registry import registry_info
 from inspect_ai.dataset import MemoryDataset, Sample
 from inspect_ai.model import ChatMessageAssistant, ContentReasoning, ContentText, ModelOutput, get_model
 from inspect_ai.scorer import Score, Scorer, Target, grouped, mean, scorer
@@ -25,7 +26,7 @@ from cotdrift.experiment import Asked, Experiment, experiment_called
 from cotdrift.experiments.apparent_success import is_right
 from cotdrift.experiments.going_on import TRIED, Begun, Way, given, prove, said, way_of
 from cotdrift.experiments.intervening import EDITOR, Intervening, Lacking, Made, seen_as
-from cotdrift.experiments.intervention_arms import ARM, CURVES, ENVIRONMENT, OUTCOMES, POLICY, SOURCE, Arm, arm_called, declared_of
+from cotdrift.experiments.intervention_arms import ARM, CURVES, ENVIRONMENT, MONITOR, OUTCOMES, POLICY, SOURCE, Arm, arm_called, declared_of
 from cotdrift.experiments.intervention_design import MOST, ROUNDS, SAMPLES, Chosen, Prompt, Source, begun_of, sources
 from cotdrift.experiments.self_review import of_checkpoint
 from cotdrift.experiments.sought import GRADER, Sought, Unjudged
@@ -108,7 +109,7 @@ def interventions(
     asked = [_sample(source, arm, chosen) for source in found for arm in chosen.tried]
     return Task(
         dataset=MemoryDataset(asked, name=ENVIRONMENT),
-        solver=intervene(chosen=msgspec.to_builtins(chosen), template=template, proved_on=_proved_on(found, chosen)),
+        solver=intervene(chosen=msgspec.to_builtins(chosen), template=template, proved_on=_proved_on(found)),
         scorer=effect(chosen=msgspec.to_builtins(chosen), looked=msgspec.to_builtins(read.looked)),
         epochs=Epochs(samples, "mean"),
         version=hashlib.sha256("\0".join(sorted(str(one.id) for one in asked)).encode()).hexdigest()[:16],
@@ -121,12 +122,14 @@ def _chosen(*, traces: str | None = None, property: Any = None, **told: Any) -> 
     return Chosen(traces=str(traces), trait=None if property is None else str(property), **told)
 
 
-def _proved_on(found: Sequence[Source], chosen: Chosen) -> list[dict[str, Any]]:
-    return [msgspec.to_builtins(begun_of(source, chosen.sought)) for source in found[:TRIED]]
+def _proved_on(found: Sequence[Source]) -> list[dict[str, Any]]:
+    return [msgspec.to_builtins(begun_of(source)) for source in found[:TRIED]]
 
 
 def _sample(source: Source, arm: Arm, chosen: Chosen) -> Sample:
     conditions = {ARM: arm.name, POLICY: "off" if arm.is_off else "on", SOURCE: source.key}
+    if chosen.monitor:
+        conditions[MONITOR] = "another"
     told = Asked(environment=ENVIRONMENT, prompt_id=source.prompt_id, conditions=conditions, scorer=effect.__name__)
     checkpoint = {} if chosen.sampled else {"run": source.run, "step": source.step}
     edited = {"source": msgspec.to_builtins(source), "does": arm.does}
@@ -203,7 +206,7 @@ async def _fault(model: Model, way: Way, proved_on: list[dict[str, Any]]) -> str
 async def check(model: Model, *, template: str | None = None, **told: Any) -> None:
     """Show, before anything is asked, that the model's server goes on from within its reasoning; a complaint where it does not."""
     chosen, _ = _told(told)
-    await prove(model, way_of(model, template), [begun_of(source, chosen.sought) for source in sources(chosen)[:TRIED]])
+    await prove(model, way_of(model, template), [begun_of(source) for source in sources(chosen)[:TRIED]])
 
 
 def _told(told: Mapping[str, Any]) -> tuple[Chosen, Looked]:
@@ -217,20 +220,20 @@ class Reader:
     def __init__(self, looked: Looked) -> None:
         self.looked = looked
         self.scorers: list[Scorer] = []
+        wanted = {name: getattr(looked, name) for name in ("behaviour", "performance") if getattr(looked, name) is not None}
         if looked.of is not None:
-            scorers = experiment_called(looked.of).task().scorer
-            self.scorers = list(scorers) if isinstance(scorers, Sequence) else [scorers] if scorers else []
-        elif looked.behaviour is None and looked.performance is None:
-            return
-        for name in ("behaviour", "performance"):
-            pattern = getattr(looked, name)
-            if pattern is not None and looked.of is None:
-                try:
-                    re.compile(str(pattern))
-                except re.error as fault:
-                    raise InputError(
-                        f"{name}={pattern}: this is no regular expression ({fault}). Mend it, or name its experiment by of=…"
-                    ) from None
+            self.scorers = list(experiment_called(looked.of).task().scorer or ())
+            known = [name for one in self.scorers for name in registry_info(one).metadata.get("metrics", {})]
+            for name in wanted.values():
+                if name not in known:
+                    raise UnknownName(f"outcome of {looked.of}", str(name), known)
+        for name, pattern in wanted.items() if looked.of is None else ():
+            try:
+                re.compile(str(pattern))
+            except re.error as fault:
+                raise InputError(
+                    f"{name}={pattern}: this is no regular expression ({fault}). Mend it, or name its experiment by of=…"
+                ) from None
 
     async def read(self, state: TaskState, output: ModelOutput, prompt: Prompt, answer: str) -> dict[str, float]:
         """Whether the answer behaves and performs; NaN where that cannot be told."""
@@ -242,10 +245,7 @@ class Reader:
             return value
         values = await self._scored(state, output, prompt)
         found = {"behaves": self.looked.behaviour, "performs": self.looked.performance}
-        for name in found.values():
-            if name is not None and name not in values:
-                raise UnknownName(f"outcome of {self.looked.of}", name, values)
-        return {mine: nan if theirs is None else values[theirs] for mine, theirs in found.items()}
+        return {mine: values.get(str(theirs), nan) for mine, theirs in found.items()}
 
     async def _scored(self, state: TaskState, output: ModelOutput, prompt: Prompt) -> dict[str, float]:
         asked = TaskState(
@@ -262,7 +262,7 @@ class Reader:
         for one in self.scorers:
             score = await one(asked, Target(prompt.target))
             if score is not None:
-                told = score.value if isinstance(score.value, Mapping) else {"score": score.as_float()}
+                told = score.value if isinstance(score.value, Mapping) else {}
                 values |= {name: float(value) for name, value in told.items() if isinstance(value, bool | int | float)}
         return values
 
@@ -359,7 +359,7 @@ def look_over(study: Study) -> list[str]:
     names = ours.collect_schema().names()
     if f"condition_{ARM}" not in names:
         return []
-    frame = ours.select(f"condition_{ARM}", pl.col("^outcome_.*$")).collect()
+    frame = ours.select(pl.col(f"^(condition_({ARM}|{MONITOR})|outcome_.*)$")).collect()
     declared_of(frame[f"condition_{ARM}"].unique().to_list(), _told_apart(frame)).keep(study.folder)
     lacking: Counter[tuple[str, str]] = Counter()
     for arm, extra in ours.select(f"condition_{ARM}", "extra").collect().iter_rows():
@@ -372,8 +372,8 @@ def look_over(study: Study) -> list[str]:
 def _told_apart(frame: pl.DataFrame) -> list[str]:
     """The outcomes that say something of their own."""
     told = [name for name in OUTCOMES if f"outcome_{name}" in frame.columns and frame[f"outcome_{name}"].count()]
-    if {"shows", "seen"} <= set(told) and frame["outcome_shows"].equals(frame["outcome_seen"]):
-        told.remove("seen")
+    if f"condition_{MONITOR}" not in frame.columns:
+        told = [name for name in told if name != "seen"]
     if not any(name.partition("_")[0] in {arm.name for arm in CURVES.values()} for name in frame[f"condition_{ARM}"].unique()):
         told = [name for name in told if name != "same"]
     return told
