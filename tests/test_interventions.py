@@ -192,7 +192,7 @@ def test_a_paraphrase_that_hides_the_talk_is_called_less_monitorable(tmp_path: P
             monkeypatch.setenv(name, value)
         asked = ("-T", "property=grader|pays", "-T", "monitor=grader", "-T", "arms=wording", "-T", "samples=2", "-T", "performance=\\d")
         missing = run(tmp_path, *asked)
-        assert "interventions needs a editor for this. Say which model it is: --model-role editor=MODEL." in str(missing.exception)
+        assert "interventions needs a model in the role of editor. Say which: --model-role editor=MODEL." in str(missing.exception)
         done = run(tmp_path, *asked, "--model-role", "editor=openai-api/loopback/editor")
         assert done.exit_code == 0, done.output
     assert all("Pick an odd number" not in prompt for prompt in editor.asked), "whoever paraphrases does not see the question"

@@ -224,10 +224,10 @@ def _check_roles(experiment: Experiment, told: Mapping[str, Any], given: Mapping
     needed = experiment.roles(**told)
     for role in needed:
         if role not in given:
-            raise InputError(f"{experiment.name} needs a {role} for this. Say which model it is: --model-role {role}=MODEL.")
+            raise InputError(f"{experiment.name} needs a model in the role of {role}. Say which: --model-role {role}=MODEL.")
     for role in given:
         if role not in needed:
-            raise InputError(f"{experiment.name} needs no {role} for this. Leave --model-role {role}= out.")
+            raise InputError(f"{experiment.name} has no use for a {role}. Leave --model-role {role}=… out.")
 
 
 def _evaluated(task: Task, name: str, model_args: Mapping[str, Any], others: Mapping[str, str], **config: Any) -> EvalLog:
