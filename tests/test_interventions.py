@@ -112,21 +112,21 @@ def test_removal_takes_the_behaviour_along_where_it_rests_on_the_talk(tmp_path: 
 
 
 def test_removal_moves_nothing_where_the_talk_is_only_talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reasoned(tmp_path, prompts=30)
+    reasoned(tmp_path, prompts=16)
     with serving(ONLY_TALK, monkeypatch):
-        assert run(tmp_path, "-T", "property=grader", "-T", "samples=4").exit_code == 0
+        assert run(tmp_path, "-T", "property=grader", "-T", "samples=2").exit_code == 0
     removed = effects(tmp_path)["removed", "resampled"]
     assert removed.outcomes["shows"].clear == -1 and removed.outcomes["behaves"].clear == 0
     assert not removed.is_less_monitorable, "the monitor looks for just what is removed"
 
 
 def test_resilience_is_how_often_it_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reasoned(tmp_path, prompts=25)
+    reasoned(tmp_path, prompts=10)
     with serving(BY_TALK, monkeypatch) as served:
-        assert run(tmp_path, "-T", "property=grader", "-T", "samples=8", "-T", "rounds=60", "-T", "arms=removed").exit_code == 0
+        assert run(tmp_path, "-T", "property=grader", "-T", "samples=6", "-T", "rounds=60", "-T", "arms=removed").exit_code == 0
     traces = edited(tmp_path)["removed"]
     rounds = [trace.outcomes["rounds"] for trace in traces]
-    assert sum(rounds) / len(rounds) == pytest.approx(1 / (1 - 0.8), rel=0.2), "as a geometric distribution has it"
+    assert sum(rounds) / len(rounds) == pytest.approx(1 / (1 - 0.8), rel=0.35), "as a geometric distribution has it"
     assert told(tmp_path).resilience[0].rounds.value == pytest.approx(sum(rounds) / len(rounds))
     asked = {prompt for prompt in served.prompts if prompt.endswith(WANTS)}
     assert asked, "it is sampled again from before the sentence, not from within it"

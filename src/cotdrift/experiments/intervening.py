@@ -15,7 +15,7 @@ from cotdrift.conversation import split_reply
 from cotdrift.experiments import edits
 from cotdrift.experiments.going_on import Begun, New, Way, cut_to
 from cotdrift.experiments.intervention_arms import Arm
-from cotdrift.experiments.intervention_design import Cuts, Source, cuts
+from cotdrift.experiments.intervention_design import Cuts, Prompt, Source, cuts
 from cotdrift.experiments.prefix_design import cut_before
 from cotdrift.experiments.sought import Sought, Unjudged
 from cotdrift.grader import marked
@@ -107,7 +107,7 @@ class Intervening:
     async def _first(self, reasoning: str, source: Source, start: int = 0) -> Any:
         assert self.sought
         try:
-            return await self.sought.first(seen_as(source, reasoning), start)
+            return await self.sought.first(seen_as(source.prompt, reasoning), start)
         except Unjudged as fault:
             raise Lacking(str(fault)) from fault
 
@@ -209,7 +209,7 @@ def _kept(*place: object) -> dict[str, Any]:
     return {"cache": policy.model_copy(update={"scopes": {**policy.scopes, "place": " ".join(map(str, place))}})}
 
 
-def seen_as(source: Source, reasoning: str, answer: str = "") -> Trace:
+def seen_as(prompt: Prompt, reasoning: str, answer: str = "") -> Trace:
     """A reasoning as whoever judges it sees it: all of it, whoever wrote which part, after the prompt."""
-    prompt = "\n\n".join(message.content for message in source.prompt.before if message.role != "assistant")
-    return Trace.example(reasoning, answer=answer, prompt=prompt)
+    asked = "\n\n".join(message.content for message in prompt.before if message.role != "assistant")
+    return Trace.example(reasoning, answer=answer, prompt=asked)

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from cotdrift.corpus import Corpus
 from cotdrift.errors import InputError, NotEnough, UnknownName
+from cotdrift.experiment import METADATA
 from cotdrift.experiments.behaviours import seen_in
 from cotdrift.experiments.edits import glossary_of
 from cotdrift.experiments.going_on import Begun, cut_to
@@ -35,7 +36,8 @@ class Prompt(Struct, frozen=True, kw_only=True):
     before: tuple[Message, ...]
     metadata: dict[str, Any]
     """Of the sample it comes from."""
-    target: str = ""
+    target: tuple[str, ...] = ()
+    """Its right answers, where they are known."""
 
 
 class Source(Struct, frozen=True, kw_only=True):
@@ -215,8 +217,11 @@ def _source(trace: Trace, chosen: Chosen, onto: dict[str, Prompt], others: dict[
 
 def _prompt(trace: Trace, before: tuple[Message, ...]) -> Prompt:
     told = {"environment": trace.environment, "prompt_id": trace.prompt_id, "conditions": trace.conditions}
+    target = trace.extra.get("target") or ()
     return Prompt(
-        before=before, metadata={**trace.extra.get("metadata", {}), "cotdrift": told}, target=str(trace.extra.get("target") or "")
+        before=before,
+        metadata={**trace.extra.get("metadata", {}), METADATA: told},
+        target=tuple(map(str, target)) if isinstance(target, list | tuple) else (str(target),),
     )
 
 

@@ -19,6 +19,7 @@ from inspect_ai.model import ChatMessageAssistant, ContentReasoning, ContentText
 from inspect_ai.scorer import Score, Scorer, Target, grouped, mean, scorer
 from inspect_ai.solver import Generate, Solver, TaskState, solver
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cotdrift.design import Power
 from cotdrift.errors import InputError, UnknownName
@@ -132,7 +133,7 @@ def _sample(source: Source, arm: Arm, chosen: Chosen) -> Sample:
         conditions[MONITOR] = "another"
     told = Asked(environment=ENVIRONMENT, prompt_id=source.prompt_id, conditions=conditions, scorer=effect.__name__)
     checkpoint = {} if chosen.sampled else {"run": source.run, "step": source.step}
-    edited = {"source": msgspec.to_builtins(source), "does": arm.does}
+    edited = {"source": msgspec.to_builtins(source if arm.edit == "match" else replace(source, others=())), "does": arm.does}
     return Sample(
         id=f"{arm.name} {source.key}",
         input=given(Begun(before=source.prompt.before)),
@@ -241,7 +242,7 @@ class Reader:
             told = {"behaves": self.looked.behaviour, "performs": self.looked.performance}
             value = {name: nan if pattern is None else float(re.search(str(pattern), answer) is not None) for name, pattern in told.items()}
             if self.looked.performance is None and prompt.target:
-                value["performs"] = float(is_right(answer, [prompt.target]))
+                value["performs"] = float(is_right(answer, prompt.target))
             return value
         values = await self._scored(state, output, prompt)
         found = {"behaves": self.looked.behaviour, "performs": self.looked.performance}
@@ -254,13 +255,13 @@ class Reader:
             epoch=state.epoch,
             input=state.input,
             messages=list(state.messages),
-            target=Target(prompt.target),
+            target=Target(list(prompt.target)),
             output=output,
             metadata=dict(prompt.metadata),
         )
         values: dict[str, float] = {}
         for one in self.scorers:
-            score = await one(asked, Target(prompt.target))
+            score = await one(asked, asked.target)
             if score is not None:
                 told = score.value if isinstance(score.value, Mapping) else {}
                 values |= {name: float(value) for name, value in told.items() if isinstance(value, bool | int | float)}
@@ -280,14 +281,14 @@ def effect(chosen: dict[str, Any], looked: dict[str, Any]) -> Scorer:
         if "made" not in edited:
             return Score(value=dict(value), answer="", explanation=edited.get("lacking"))
         made, source = msgspec.convert(edited["made"], Kept), msgspec.convert(edited["source"], Source)
-        seen = seen_as(source, made.reasoning, made.answer or "")
+        is_moved = arm_called(state.metadata["arm"]).edit in ("fresh", "graft")
+        prompt = source.onto if is_moved and source.onto else source.prompt
+        seen = seen_as(prompt, made.reasoning, made.answer or "")
         value["shows"] = await _is_there(sought, seen)
         value["seen"] = value["shows"] if watched == sought else await _is_there(watched, seen)
         if made.rounds is not None:
             value["rounds"], value["stays_away"] = float(made.rounds), float(bool(made.stays_away))
         if made.answer is not None:
-            arm = arm_called(state.metadata["arm"])
-            prompt = source.onto if arm.edit in ("fresh", "graft") and source.onto else source.prompt
             value |= await read.read(state, _whole(state.output, made), prompt, made.answer)
             value["same"] = float(_plain(made.answer) == _plain(made.source_answer))
         if value["behaves"] == 1:
