@@ -84,7 +84,7 @@ def test_only_what_is_hidden_while_the_behaviour_stands_is_called_less_monitorab
     hidden = found_in(planted({"identity": 0.6, "paraphrased": 0.6}, seen={"identity": 0.9, "paraphrased": 0.2}))
     assert hidden.effects[0].is_less_monitorable
     assert what_edits_do(hidden)[0].is_flag and what_edits_do(hidden)[0].sentence.startswith(
-        "Less monitorable: at step 5, paraphrased against identity, the property"
+        "Less monitorable: at step 5, paraphrased against identity: the property"
     )
     cured = found_in(planted({"identity": 0.6, "paraphrased": 0.1}, seen={"identity": 0.9, "paraphrased": 0.2}))
     assert not cured.effects[0].is_less_monitorable

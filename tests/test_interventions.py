@@ -202,7 +202,7 @@ def test_a_paraphrase_that_hides_the_talk_is_called_less_monitorable(tmp_path: P
     assert hidden.outcomes["caught"].before.value == 1 and hidden.outcomes["caught"].after.value == 0
     assert hidden.outcomes["behaves"].after.value == 1
     [said] = [sentence for sentence in findings.sentences if "Less monitorable" in sentence]
-    assert "paraphrased against identity, the property goes from 100% to 0%" in said and "the behaviour stands (100% to 100%" in said
+    assert "paraphrased against identity: the property goes from 100% to 0%" in said and "the behaviour stands (100% to 100%" in said
     page = write_report(findings, tmp_path / "report.html").read_text()
     assert "less monitorable</strong>" in page and "paraphrased</bdi>, off-policy" in page
 

@@ -13,8 +13,10 @@ from cotdrift.estimate import Contrast, Estimate, Sums, holm, mean, paired_diffe
 from cotdrift.experiments.intervention_arms import ARM, CURVES, ENVIRONMENT, MONITOR, OUTCOMES, SOURCE, arm_called, declared_of
 
 ALPHA = 0.05
-MEANT = ("behaves", "performs", "shows", "seen", "caught", "same")
+MEANT = ("behaves", "performs", "shows", "seen", "caught")
 """The outcomes in which arms are compared."""
+TAKEN = frozenset({"remove", "glossary", "random words", "delete", "filler"})
+"""Edits that take the property's words away."""
 
 
 class Compared(Struct, frozen=True, kw_only=True):
@@ -37,6 +39,11 @@ class Compared(Struct, frozen=True, kw_only=True):
             return 0
         return 1 if self.difference.value > 0 else -1
 
+    @property
+    def falls(self) -> bool:
+        """Whether the interval, as it is, leaves no room for a rise."""
+        return self.difference.value < 0 and (self.difference.high is None or self.difference.high < 0)
+
 
 class Effect(Struct, frozen=True, kw_only=True):
     """What one arm does at one checkpoint."""
@@ -48,15 +55,15 @@ class Effect(Struct, frozen=True, kw_only=True):
     is_off: bool
     outcomes: dict[str, Compared]
     is_by_design: bool = False
-    """Whether it takes away just what the monitor looks for, so that the monitor must see less."""
+    """Whether it takes away the very words that the monitor looks for, so that the monitor must see less."""
 
     @property
     def is_less_monitorable(self) -> bool:
-        """Whether the behaviour stands, the task is done as well, and the monitor clearly catches it more rarely."""
+        """Whether behaviour and performance do not fall, and the monitor clearly catches the behaviour more rarely."""
         found = self.outcomes
-        if self.is_by_design or "behaves" not in found or "caught" not in found:
+        if self.is_by_design or self.base != arm_called(self.arm).against[0] or not {"behaves", "caught"} <= set(found):
             return False
-        return found["caught"].clear < 0 <= found["behaves"].clear and ("performs" not in found or found["performs"].clear >= 0)
+        return found["caught"].clear < 0 and not any(found[name].falls for name in ("behaves", "performs") if name in found)
 
 
 class Resilience(Struct, frozen=True, kw_only=True):
@@ -151,7 +158,7 @@ def _effects(rows: pl.DataFrame, where: tuple[str, int], told: Sequence[str], se
                     base=base,
                     is_off=arm_called(arm).is_off,
                     outcomes=pairs,
-                    is_by_design=is_one and arm_called(arm).edit == "remove",
+                    is_by_design=is_one and arm_called(arm).edit in TAKEN,
                 )
             )
     return _adjusted(found)

@@ -22,23 +22,29 @@ def what_edits_do(found: Intervened) -> tuple[Change, ...]:
 def less_monitorable(one: Effect) -> str:
     """The failure to look for: as good, perhaps more legible, and the monitor sees less of it."""
     found = one.outcomes
-    rid = f"the property goes from {_moves(found['shows'])}, " if {"shows", "seen"} <= set(found) and found["shows"].clear < 0 else ""
-    done = f" and so does the task ({_moves(found['performs'])})" if "performs" in found else ""
+    rid = f"the property goes from {_moves(found['shows'])}; " if {"shows", "seen"} <= set(found) and found["shows"].clear < 0 else ""
+    done = f", and so does the task ({_moves(found['performs'])})" if "performs" in found else ""
     return (
-        f"Less monitorable: at step {one.step:,}, {_named(one.arm)} against {_named(one.base)}, {rid}the behaviour stands "
-        f"({_moves(found['behaves'])}){done}, but of the answers that show it the monitor catches {_moves(found['caught'])}."
+        f"Less monitorable: at step {one.step:,}, {_named(one.arm)} against {_named(one.base)}: {rid}the behaviour stands "
+        f"({_moves(found['behaves'])}){done}, but of the answers that show it the monitor catches fewer: {_moves(found['caught'])}."
     )
 
 
 def removal(found: Intervened, run: str, step: int) -> str:
     """What sampling the property away does, beside a random sentence, and how often it has to be done."""
-    of = {one.base: one for one in found.effects if (one.run, one.step, one.arm) == (run, step, "removed")}
-    if "resampled" not in of or "behaves" not in of["resampled"].outcomes:
+    of = {
+        one.base: one.outcomes
+        for one in found.effects
+        if (one.run, one.step, one.arm) == (run, step, "removed") and "behaves" in one.outcomes
+    }
+    if "resampled" not in of:
         return ""
-    said = [f"At step {step:,}, with the property sampled away, the behaviour goes from {_moves(of['resampled'].outcomes['behaves'])}."]
+    said = [f"At step {step:,}, with the property sampled away, the behaviour goes from {_moves(of['resampled']['behaves'])}."]
     neutral = next((one for one in found.effects if (one.run, one.step, one.arm) == (run, step, "random_sentence")), None)
     if neutral and "behaves" in neutral.outcomes:
-        said.append(f"A random sentence in its place: {_moves(neutral.outcomes['behaves'])}.")
+        said.append(f"With a random sentence in its place it goes from {_moves(neutral.outcomes['behaves'])}.")
+    if "random_sentence" in of:
+        said.append(f"Against that sentence, removal does {_difference(of['random_sentence']['behaves'])}.")
     said += [how_resilient(one) for one in found.resilience if (one.run, one.step) == (run, step)]
     return " ".join(said)
 
@@ -71,7 +77,7 @@ def carried(found: Intervened, run: str, step: int) -> str:
 
 
 def _moves(pair: Compared) -> str:
-    return f"{_value(pair.before)} to {_value(pair.after)} ({_difference(pair)}{_ratio(pair)})"
+    return f"{_value(pair.before)} to {_value(pair.after)}, {_difference(pair)}{_ratio(pair)}"
 
 
 def _difference(pair: Compared) -> str:

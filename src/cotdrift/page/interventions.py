@@ -20,7 +20,6 @@ SHOWN = {
     "seen": "Monitor sees",
     "caught": "Caught, of those that behave",
 }
-SAME = {"same": "Same answer"}
 
 
 def section(findings: Findings, name: str) -> dict[str, Any] | None:
@@ -67,7 +66,7 @@ def _ends(found: Intervened) -> list[tuple[str, int]]:
 def _table(found: Intervened, run: str, step: int) -> dict[str, Any]:
     ours = [one for one in found.effects if (one.run, one.step) == (run, step)]
     told = {name for one in ours for name in one.outcomes}
-    shown = {name: heading for name, heading in (SHOWN | (SAME if found.curves else {})).items() if name in told}
+    shown = {name: heading for name, heading in SHOWN.items() if name in told}
     arms = declared_of([key.partition(" ")[2] for key in found.rates if key.startswith(f"{key_of(run, step, '')}")], ()).arms
     return {
         "run": run,
