@@ -71,6 +71,7 @@ def _table(found: Intervened, run: str, step: int) -> dict[str, Any]:
     return {
         "run": run,
         "step": step,
+        "is_last": step == max(one.step for one in found.effects if one.run == run),
         "columns": list(shown.values()),
         "rows": [_row(found, ours, (run, step, arm), list(shown)) for arm in arms],
         "more": [_pair(one, list(shown)) for one in ours if one.base != _base(ours, one.arm)],
