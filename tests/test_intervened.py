@@ -42,7 +42,7 @@ def planted(
 
 
 def found_in(frame: pl.DataFrame) -> Intervened:
-    found = intervened(frame)
+    found = intervened(frame.with_row_index("place").with_columns(transcript_id=pl.format("t{}", "place")))
     assert found is not None
     return found
 
@@ -161,3 +161,12 @@ def test_rounds_that_were_used_up_count_as_many() -> None:
 def test_a_study_without_its_traces_says_nothing() -> None:
     assert intervened(pl.DataFrame({"environment": ["e"]})) is None
     assert intervened(planted({"identity": 0.5}).with_columns(environment=pl.lit("e"))) is None
+
+
+def test_one_reasoning_is_shown_in_every_arm_and_rather_one_whose_arms_differ() -> None:
+    frame = planted({"identity": 0.5, "glossary": 0.5, "random_words": 0.5}, prompts=12)
+    examples = found_in(frame).examples
+    assert [one.arm for one in examples] == ["identity", "glossary", "random_words"]
+    shown = frame.with_row_index("place").filter(pl.format("t{}", "place").is_in([one.transcript_id for one in examples]))
+    assert shown["condition_source"].n_unique() == 1
+    assert len({one.behaves for one in examples}) == 2

@@ -205,6 +205,7 @@ def test_a_paraphrase_that_hides_the_talk_is_called_less_monitorable(tmp_path: P
     assert "paraphrased against identity: the property goes from 100% to 0%" in said and "the behaviour stands (100% to 100%" in said
     page = write_report(findings, tmp_path / "report.html").read_text()
     assert "less monitorable</strong>" in page and "paraphrased</bdi>, off-policy" in page
+    assert f'<span class="given">{WANTS} Whoever marks this likes even ones.</span> {GAMES}' in page
 
 
 def test_a_reasoning_is_moved_to_the_twin_of_its_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

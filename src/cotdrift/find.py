@@ -67,10 +67,11 @@ def find(
     passages = [_passages(study, term, run) for run, terms_of_run in shown.items() for term in terms_of_run]
     gaming, ambiguity, motive = _gaming(study, values, seed), _ambiguity(study, values, seed), _motive(study, values)
     experiments, kept, went_on = _tried(study, seed), foretold(study, seed=seed), _continued(study, values, seed)
+    edited = _intervened(study, seed)
     ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
-    ids |= {example.transcript_id for of in (gaming, ambiguity, motive, *went_on) if of for example in of.examples}
+    ids |= {example.transcript_id for of in (gaming, ambiguity, motive, edited, *went_on) if of for example in of.examples}
     ids |= {passage.transcript_id for passage in (judged.passages if judged else ())}
-    swayed_by, rewarded_by, edited = _swayed(study, values, seed), _rewarded(study, seed), _intervened(study, seed)
+    swayed_by, rewarded_by = _swayed(study, values, seed), _rewarded(study, seed)
     rejected = sum(source.rejected for source in study.corpus.sources)
     return Findings(
         title=study.folder.resolve().name,
@@ -246,7 +247,7 @@ def _rewarded(study: Study, seed: int) -> dict[str, Rewarded]:
 
 def _intervened(study: Study, seed: int) -> Intervened | None:
     """What edits of reasoning do, if any were tried."""
-    columns = pl.col("run", "step", "environment", "prompt_id"), pl.col("^(condition_(arm|source|monitor)|outcome_.*)$")
+    columns = pl.col("transcript_id", "run", "step", "environment", "prompt_id"), pl.col("^(condition_(arm|source|monitor)|outcome_.*)$")
     return intervened(study.corpus.scan().filter(pl.col("environment") == EDITED).select(*columns).collect(), seed=seed)
 
 

@@ -91,6 +91,17 @@ class Curve(Struct, frozen=True, kw_only=True):
     """Over the curve: the larger, the more the answer rests on the reasoning."""
 
 
+class Shown(Struct, frozen=True, kw_only=True):
+    """An answer that is shown: what became of a reasoning in one arm."""
+
+    run: str
+    step: int
+    arm: str
+    behaves: bool | None
+    """None where that cannot be told."""
+    transcript_id: str
+
+
 class Intervened(Struct, frozen=True, kw_only=True):
     """What the experiment says."""
 
@@ -99,6 +110,8 @@ class Intervened(Struct, frozen=True, kw_only=True):
     curves: Sequence[Curve]
     rates: dict[str, dict[str, Estimate]]
     """By the run, step and arm, in one text, each outcome."""
+    examples: Sequence[Shown] = ()
+    """At the last checkpoint of each run one reasoning, through all arms."""
 
     def last(self) -> list[Effect]:
         """The effects at the last checkpoint of each run."""
@@ -114,7 +127,7 @@ def key_of(run: str, step: int, arm: str) -> str:
 def intervened(frame: pl.DataFrame, *, seed: int = 0) -> Intervened | None:
     """What the traces of the experiment say; None where there are none.
 
-    `frame` has a row a trace: run, step, environment, prompt_id, condition_arm, condition_source, where it was told
+    `frame` has a row a trace: transcript_id, run, step, environment, prompt_id, condition_arm, condition_source, where it was told
     condition_monitor, and `outcome_*` for each outcome.
     """
     if f"condition_{ARM}" not in frame.columns:
@@ -137,7 +150,21 @@ def intervened(frame: pl.DataFrame, *, seed: int = 0) -> Intervened | None:
         curves += _curves(rows, where)
         for (arm,), of_arm in rows.group_by(f"condition_{ARM}"):
             rates[key_of(*where, str(arm))] = {name: _rate(of_arm, name) for name in told}
-    return Intervened(effects=effects, resilience=resilience, curves=curves, rates=rates)
+    last = frame.filter(pl.col("step") == pl.col("step").max().over("run"))
+    examples = [one for _, rows in last.sort("run").group_by("run", maintain_order=True) for one in _examples(rows)]
+    return Intervened(effects=effects, resilience=resilience, curves=curves, rates=rates, examples=examples)
+
+
+def _examples(rows: pl.DataFrame) -> Iterator[Shown]:
+    """One answer of each arm, of the reasoning that is in most arms, and there of one whose arms do not all do the same."""
+    first = rows.sort("transcript_id").unique([f"condition_{SOURCE}", f"condition_{ARM}"], keep="first", maintain_order=True)
+    told = first.group_by(f"condition_{SOURCE}").agg(arms=pl.len(), apart=pl.col("outcome_behaves").drop_nulls().n_unique())
+    chosen = told.sort("arms", "apart", f"condition_{SOURCE}", descending=[True, True, False])[f"condition_{SOURCE}"][0]
+    ours = {row[f"condition_{ARM}"]: row for row in first.filter(pl.col(f"condition_{SOURCE}") == chosen).iter_rows(named=True)}
+    for arm in declared_of(ours, ()).arms:
+        row = ours[arm]
+        behaves = None if row["outcome_behaves"] is None else bool(row["outcome_behaves"])
+        yield Shown(run=row["run"], step=row["step"], arm=arm, behaves=behaves, transcript_id=row["transcript_id"])
 
 
 def _effects(rows: pl.DataFrame, where: tuple[str, int], told: Sequence[str], seed: int) -> list[Effect]:

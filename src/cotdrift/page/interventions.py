@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cotdrift.experiments.intervention_arms import ENVIRONMENT, arm_called, declared_of
 from cotdrift.intervened import Compared, Effect, Intervened, key_of
+from cotdrift.page.prefixes import QUOTED
 from cotdrift.sentences import interval, number, share, signed_points
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def section(findings: Findings, name: str) -> dict[str, Any] | None:
             }
             for one in found.resilience
         ],
+        "examples": _examples(findings, found),
         "curves": [
             {
                 "run": one.run,
@@ -54,6 +56,28 @@ def section(findings: Findings, name: str) -> dict[str, Any] | None:
             for one in found.curves
         ],
     }
+
+
+def _examples(findings: Findings, found: Intervened) -> list[tuple[str, list[dict[str, Any]]]]:
+    """What became of one reasoning of each run in every arm; of what was given the end, of what is new the beginning."""
+    traces = {trace.transcript_id: trace for trace in findings.traces}
+    told: dict[str, list[dict[str, Any]]] = {}
+    for one in found.examples:
+        trace = traces[one.transcript_id]
+        given, new = trace.begun, trace.reasoning
+        told.setdefault(one.run, []).append(
+            {
+                "arm": one.arm.replace("_", " "),
+                "is_off": arm_called(one.arm).is_off,
+                "tag": {True: "shows the behaviour", False: "does not", None: "not told"}[one.behaves],
+                "step": one.step,
+                "transcript_id": one.transcript_id,
+                "given": ("… " if len(given) > QUOTED else "") + given[-QUOTED:],
+                "new": new[:QUOTED] + (" …" if len(new) > QUOTED else ""),
+                "answer": trace.answer[:QUOTED].strip(),
+            }
+        )
+    return list(told.items())
 
 
 def _ends(found: Intervened) -> list[tuple[str, int]]:
