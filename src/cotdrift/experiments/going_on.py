@@ -50,6 +50,8 @@ class Begun(Struct, frozen=True, kw_only=True):
     before: tuple[Message, ...]
     reasoning: str = ""
     answer: str = ""
+    closed: bool = False
+    """Whether the reasoning is over, though nothing is said yet."""
 
 
 class New(Struct, frozen=True, kw_only=True):
@@ -82,10 +84,13 @@ class Way(Struct, frozen=True, kw_only=True):
         """One reply, without what it was begun with."""
         if self.template is None:
             return await self._by_message(model, begun, config)
-        is_begun = bool(begun.reasoning or begun.answer)
+        is_begun = bool(begun.reasoning or begun.answer or begun.closed)
         asked = self.template
-        text = asked.begun(begun.before, begun.reasoning, begun.answer) if is_begun else asked.rendered(begun.before, ask=True)
-        reasons = not begun.answer if is_begun else asked.reasons(begun.before)
+        if is_begun:
+            text = asked.begun(begun.before, begun.reasoning, begun.answer, closed=begun.closed)
+        else:
+            text = asked.rendered(begun.before, ask=True)
+        reasons = not (begun.answer or begun.closed) if is_begun else asked.reasons(begun.before)
         output = await model.generate([ChatMessageUser(content=text)], config=_config(config))
         said = output.completion
         if not is_begun and not reasons and said.lstrip().startswith(THINK):
@@ -94,7 +99,7 @@ class Way(Struct, frozen=True, kw_only=True):
         return New(reasoning=reasoning, answer=answer if closed else None, output=output, sent=text[-200:])
 
     async def _by_message(self, model: Model, begun: Begun, config: dict[str, Any]) -> New:
-        given = [_assistant(begun.reasoning, begun.answer or None)] if begun.reasoning or begun.answer else []
+        given = [_as_text(begun.reasoning)] if begun.closed and not begun.answer else _begun(begun)
         output = await model.generate([*chat(begun.before), *given], config=_config(config))
         content = output.message.content
         blocks: Sequence[Any] = [ContentText(text=content)] if isinstance(content, str) else content
@@ -228,8 +233,16 @@ def _assistant(reasoning: str, answer: str | None, *, calls: Sequence[ToolCall] 
 
 def given(begun: Begun) -> list[ChatMessage]:
     """The conversation with the reply as it is begun, as a log keeps it."""
-    told = [_assistant(begun.reasoning, begun.answer or None)] if begun.reasoning or begun.answer else []
-    return [*chat(begun.before), *told]
+    return [*chat(begun.before), *_begun(begun)]
+
+
+def _begun(begun: Begun) -> list[ChatMessage]:
+    return [_assistant(begun.reasoning, begun.answer or None)] if begun.reasoning or begun.answer else []
+
+
+def _as_text(reasoning: str) -> ChatMessage:
+    """Reasoning that is over, with nothing said yet: as blocks it would be gone on with."""
+    return ChatMessageAssistant(content=f"{THINK}{reasoning}{ANSWER}", source="input")
 
 
 def said(new: New) -> ChatMessageAssistant:
