@@ -20,7 +20,7 @@ MOST_DRAWS = 200_000
 BEYOND = 5
 """Where fewer draws of chance than these came as far, more are drawn if a smaller p-value would count."""
 NULL_WEIGHT = 10.0
-"""Of the prior over the sizes of effects, the weight of none, as Stephens (2017) has it: few numbers are not enough to say that all differ."""
+"""Of the prior over the sizes of effects, the weight of none, as Stephens (2017) has it: few numbers cannot say that all differ."""
 STEPS, GRID = 400, 400
 LEAST = 1e-6
 """Less than this is no spread."""

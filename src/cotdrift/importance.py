@@ -283,7 +283,8 @@ def _said_in(reasoning: str) -> list[str]:
 def _sides(one: _Read, place: int, scores: _Scores, alike: float | None) -> dict[How, tuple[_Answers, _Answers]]:
     """What is held against what, without the sentence and with it, in each way of being without it."""
     found: dict[How, tuple[_Answers, _Answers]] = {}
-    for how, where in (("resampled", OPEN), ("forced", FORCED)):
+    ways: tuple[tuple[How, str], ...] = (("resampled", OPEN), ("forced", FORCED))
+    for how, where in ways:
         if (where, place - 1) in one.places and (where, place) in one.places:
             found[how] = one.places[where, place - 1], one.places[where, place]
     if "resampled" in found and alike is not None:

@@ -25,6 +25,7 @@ from cotdrift.trace import Message, Trace
 ENVIRONMENTS = {"open": "importance", "forced": "importance_forced"}
 """Whether the checkpoint goes on with the reasoning, or has to answer at once."""
 MOST, PIECES, SAMPLES = 8, 24, 50
+POWER = 0.8
 OTHER = "other"
 """The kind of a sentence that no pattern is in."""
 NOTHING, ANOTHER = "no answer", "another answer"
@@ -106,14 +107,18 @@ class Chains(Struct, frozen=True, kw_only=True):
         places = max(sum(cut) + len(cut) for cut in of.values())
         beside = ", and from each place as many answers at once (forced=false leaves these out)" if forced else ""
         short = f"; {self.short:,} of them have fewer than two sentences" if self.short else ""
+        once = "What is said after a sentence is held against what is said before it, so that each answer serves two sentences."
+        least = f"{100 * smallest_shift(samples, cut):.0f} points"
         return [
-            f"{self.found:,} traces of {len(of)} checkpoint{'s' * (len(of) != 1)} were to be had{short}. "
-            f"Of each {_range(many)} are taken apart, into {_range([sum(one) for one in of.values()])} sentences.",
-            f"A checkpoint goes on with its own, before the first sentence and after each, {samples} times{beside}: "
-            f"{places * samples * (1 + forced):,} answers a checkpoint, at most. "
-            f"What is said after a sentence is held against what is said before it, so that each answer serves two sentences.",
-            f"Smallest shift of an answer's share, from 50%, that is found for one sentence among {cut:,} with 80% power: "
-            f"{100 * smallest_shift(samples, cut):.0f} points.",
+            (
+                f"{self.found:,} traces of {len(of)} checkpoint{'s' * (len(of) != 1)} were to be had{short}. "
+                f"Of each {_range(many)} are taken apart, into {_range([sum(one) for one in of.values()])} sentences."
+            ),
+            (
+                f"A checkpoint goes on with its own, before the first sentence and after each, {samples} times{beside}: "
+                f"{places * samples * (1 + forced):,} answers a checkpoint, at most. {once}"
+            ),
+            f"Smallest shift of a share, from 50%, that is found for one sentence among {cut:,} with {POWER:.0%} power: {least}.",
         ]
 
 
@@ -122,7 +127,7 @@ def _range(counts: Sequence[int]) -> str:
     return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
-def smallest_shift(samples: int, tests: int, *, alpha: float = 0.05, power: float = 0.8) -> float:
+def smallest_shift(samples: int, tests: int, *, alpha: float = 0.05, power: float = POWER) -> float:
     """The smallest shift of a share from one half that so many answers on either side show, as the only one among so many tests.
 
     By the arcsine transformation (Cohen 1988), at the level that the first finding has under Benjamini and Hochberg.

@@ -1,0 +1,74 @@
+"""Which sentences of chains matter, in sentences with numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cotdrift.importance import SAID, Chain, How, Importance, Sentence, Weighed
+from cotdrift.sentences import Change, interval, number
+
+if TYPE_CHECKING:
+    from cotdrift.estimate import Contrast
+
+LONGEST = 90
+"""Characters of a sentence that is quoted in another."""
+
+
+def what_matters(found: Importance) -> tuple[Change, ...]:
+    """For each checkpoint: how many sentences matter in each way, the weightiest, and which kind of sentence weighs most."""
+    changes = []
+    for run, step in dict.fromkeys((chain.run, chain.step) for chain in found.chains):
+        here = [chain for chain in found.chains if (chain.run, chain.step) == (run, step)]
+        said = [_counted(here, step, found.hows()), *(_weightiest(here, how) for how in found.hows()), _by_kind(found, run, step)]
+        changes.append(Change(sentence=" ".join(part for part in said if part), run=run))
+    return tuple(changes)
+
+
+def weight(weighed: Weighed) -> str:
+    """A divergence after shrinkage, with its interval."""
+    return f"{number(weighed.shrunk.value)}{interval(weighed.shrunk.low, weighed.shrunk.high)}"
+
+
+def change(weighed: Weighed) -> str:
+    """What a sentence does to the share of answers that show the behaviour, in points."""
+    value, low, high = (100 * one for one in (weighed.change, weighed.change_low, weighed.change_high))
+    sign = "+" if round(value) > 0 else ""
+    return f"{sign}{number(round(value))} points{interval(round(low), round(high))}"
+
+
+def _counted(chains: Sequence[Chain], step: int, hows: Sequence[How]) -> str:
+    many, told = sum(len(chain.sentences) for chain in chains), []
+    for how in hows:
+        weighed = sum(how in sentence.weighed for chain in chains for sentence in chain.sentences)
+        if weighed:
+            told.append(f"{sum(len(chain.clear(how)) for chain in chains)} of {weighed} clearly where {SAID[how]}")
+    return f"Step {step:,}, {many} sentences in {len(chains)} chains: they move the answer, {'; '.join(told)}." if told else ""
+
+
+def _weightiest(chains: Sequence[Chain], how: How) -> str:
+    """The clear sentence that weighs most; nothing where none is clear."""
+    clear: list[Sentence] = [sentence for chain in chains for sentence in chain.clear(how)]
+    if not clear or how not in ("resampled", "forced"):
+        return ""
+    most = max(clear, key=lambda one: one.weighed[how].shrunk.value)
+    text = most.text if len(most.text) <= LONGEST else f"{most.text[:LONGEST].rstrip()} …"
+    where = "Said anew" if how == "resampled" else "Answered at once"
+    found = most.weighed[how]
+    return f"{where}, the weightiest is “{' '.join(text.split())}”: {weight(found)} nats, {change(found)}."
+
+
+def _by_kind(found: Importance, run: str, step: int) -> str:
+    """The kind that weighs most beside all others, said anew and answered at once."""
+    told = []
+    for how, where in (("resampled", "said anew"), ("forced", "answered at once")):
+        kinds = [kind for kind in found.kinds if (kind.run, kind.step, kind.how) == (run, step, how)]
+        if len(kinds) > 1 and (against := kinds[0].against):
+            told.append(f"{where}, “{kinds[0].kind}”, {apart(against)}")
+    return f"Of the kinds of sentences the weightiest is, {'; '.join(told)}." if told else ""
+
+
+def apart(against: Contrast) -> str:
+    """How much more the sentences of a kind weigh than all others, in nats."""
+    clear = "" if against.p is not None and against.p < 0.05 else ", not clearly"
+    return f"by {number(against.value)}{interval(against.low, against.high)} nats more than the others{clear}"
