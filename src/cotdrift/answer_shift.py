@@ -62,7 +62,7 @@ def divergence(one: Ints, other: Ints) -> Floats:
     """Kullback and Leibler's divergence of one distribution from another, in nats, from counts (… × categories) with 0.5 added to each.
 
     >>> round(float(divergence(np.array([9, 1]), np.array([1, 9]))), 3)
-    1.348
+    1.342
     """
     p, q = _smoothed(one), _smoothed(other)
     found: Floats = (p * np.log(p / q)).sum(axis=-1)
@@ -85,17 +85,19 @@ def shift_of(without: Ints, kept: Ints, *, draws: int = DRAWS, tests: int = 1, a
     one, other = np.asarray(without, np.int64), np.asarray(kept, np.int64)
     rng = np.random.default_rng(seed)
     seen = float(divergence(one, other))
-    null, far = _dealt(one, other, draws, rng)
+    dealt = _dealt(one, other, draws, rng)
+    null = divergence(*dealt)
     beyond = int((null >= seen - 1e-12).sum())
     more = min(int(20 * tests / alpha), MOST_DRAWS) - draws
     if beyond < BEYOND and more > 0:
-        beyond += int((_dealt(one, other, more, rng)[0] >= seen - 1e-12).sum())
+        beyond += int((divergence(*_dealt(one, other, more, rng)) >= seen - 1e-12).sum())
         draws += more
     chance = float(null.mean())
+    beside_chance = float(_sampling_variance(one, other)) - float(_sampling_variance(*dealt).mean())
     return Shift(
         kl=seen - chance,
-        tv=float(variation(one, other)) - float(far.mean()),
-        error=float(np.sqrt(null.var() + _sampling_variance(one, other))),
+        tv=float(variation(one, other)) - float(variation(*dealt).mean()),
+        error=float(np.sqrt(null.var() + max(beside_chance, 0.0))),
         chance=chance,
         spread=float(null.std()),
         band=float(np.quantile(null, 0.95)) - chance,
@@ -171,17 +173,18 @@ def _smoothed(counts: Ints) -> Floats:
     return shares
 
 
-def _dealt(one: Ints, other: Ints, draws: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Both distances, were all answers dealt out by chance."""
+def _dealt(one: Ints, other: Ints, draws: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """Two sets of the same sizes (draws × categories), all answers dealt out to them by chance."""
     pool = one + other
     first = rng.multivariate_hypergeometric(pool, int(one.sum()), size=draws, method="marginals")
-    return divergence(first, pool - first), variation(first, pool - first)
+    return first, pool - first
 
 
-def _sampling_variance(one: Ints, other: Ints) -> float:
-    """Of the divergence, by the delta method: how far it would vary between samples of two distributions as different as these."""
+def _sampling_variance(one: Ints, other: Ints) -> Floats:
+    """Of the divergence, by the delta method: how far it varies between samples of two distributions as different as these."""
     p, q = _smoothed(one), _smoothed(other)
     ratio = np.log(p / q)
-    of_one = float((p * ratio**2).sum() - (p * ratio).sum() ** 2) / max(int(one.sum()), 1)
-    of_other = float((p**2 / q).sum() - 1) / max(int(other.sum()), 1)
-    return max(of_one, 0.0) + max(of_other, 0.0)
+    of_one = (p * ratio**2).sum(axis=-1) - (p * ratio).sum(axis=-1) ** 2
+    of_other = (p**2 / q).sum(axis=-1) - 1
+    found: Floats = np.maximum(of_one, 0) / one.sum(axis=-1).clip(1) + np.maximum(of_other, 0) / other.sum(axis=-1).clip(1)
+    return found

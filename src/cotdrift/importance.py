@@ -18,7 +18,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from cotdrift.answer_shift import Shift, Shrunk, shift_of, shrunk
-from cotdrift.estimate import Contrast, Floats, Ints, Sums, benjamini_hochberg, paired_difference
+from cotdrift.estimate import Contrast, Floats, Ints, Sums, benjamini_yekutieli, paired_difference
 from cotdrift.experiments.importance_design import ENVIRONMENTS, category_of
 from cotdrift.text import sentences, words
 
@@ -51,7 +51,7 @@ class Weighed(Struct, frozen=True, kw_only=True):
     shift: Shift
     shrunk: Shrunk
     p_adjusted: float
-    """By Benjamini and Hochberg over all sentences of the study that were weighed in this way."""
+    """By Benjamini and Yekutieli over all sentences of the study that were weighed in this way: neighbours share answers."""
     change: float
     """By how much the sentence raises the share of answers that show the behaviour, -1 to 1."""
     change_low: float
@@ -313,7 +313,7 @@ def _weighed(read: Sequence[_Read], sides: Sides, seed: int) -> list[list[dict[H
             if key not in known:
                 known[key] = shift_of(*counts, tests=len(places), alpha=ALPHA, seed=seed)
             shifts.append(known[key])
-        adjusted = benjamini_hochberg([shift.p for shift in shifts])
+        adjusted = benjamini_yekutieli([shift.p for shift in shifts])
         for (chain, at), shift, drawn, p in zip(places, shifts, shrunk(shifts), adjusted, strict=True):
             without, kept = sides[chain][at][how]
             change, low, high = _change(without.behaves, kept.behaves)

@@ -11,6 +11,8 @@ from cotdrift.sentences import Change, interval, number
 if TYPE_CHECKING:
     from cotdrift.estimate import Contrast
 
+NAMED: dict[How, str] = {"resampled": "when said anew", "counterfactual": "against something else", "forced": "when answered at once"}
+"""The ways that are told of by name."""
 LONGEST = 90
 """Characters of a sentence that is quoted in another."""
 
@@ -49,26 +51,27 @@ def _counted(chains: Sequence[Chain], step: int, hows: Sequence[How]) -> str:
 def _weightiest(chains: Sequence[Chain], how: How) -> str:
     """The clear sentence that weighs most; nothing where none is clear."""
     clear: list[Sentence] = [sentence for chain in chains for sentence in chain.clear(how)]
-    if not clear or how not in ("resampled", "forced"):
+    if not clear or how not in NAMED:
         return ""
     most = max(clear, key=lambda one: one.weighed[how].shrunk.value)
     text = most.text if len(most.text) <= LONGEST else f"{most.text[:LONGEST].rstrip()} …"
-    where = "Said anew" if how == "resampled" else "Answered at once"
     found = most.weighed[how]
-    return f"{where}, the weightiest is “{' '.join(text.split())}”: {weight(found)} nats, {change(found)}."
+    return f"The weightiest {NAMED[how]} is “{' '.join(text.split())}”: {weight(found)} nats, {change(found)}."
 
 
 def _by_kind(found: Importance, run: str, step: int) -> str:
-    """The kind that weighs most beside all others, said anew and answered at once."""
+    """The kind that weighs most beside all others of the same prompts, in each way."""
     told = []
-    for how, where in (("resampled", "said anew"), ("forced", "answered at once")):
-        kinds = [kind for kind in found.kinds if (kind.run, kind.step, kind.how) == (run, step, how)]
-        if len(kinds) > 1 and (against := kinds[0].against):
-            told.append(f"{where}, “{kinds[0].kind}”, {apart(against)}")
-    return f"Of the kinds of sentences the weightiest is, {'; '.join(told)}." if told else ""
+    for how, where in NAMED.items():
+        apart_by = {kind.kind: kind.against for kind in found.kinds if (kind.run, kind.step, kind.how) == (run, step, how)}
+        known = {kind: against for kind, against in apart_by.items() if against and against.low is not None}
+        if known:
+            kind, against = max(known.items(), key=lambda one: one[1].value)
+            told.append(f"{where} “{kind}”, {apart(against)}")
+    return f"Of the kinds of sentences the weightiest is {'; '.join(told)}." if told else ""
 
 
 def apart(against: Contrast) -> str:
-    """How much more the sentences of a kind weigh than all others, in nats."""
+    """How much more the sentences of a kind weigh than all others of the same prompts, in nats."""
     clear = "" if against.p is not None and against.p < 0.05 else ", not clearly"
     return f"by {number(against.value)}{interval(against.low, against.high)} nats more than the others{clear}"

@@ -130,12 +130,13 @@ def _range(counts: Sequence[int]) -> str:
 def smallest_shift(samples: int, tests: int, *, alpha: float = 0.05, power: float = POWER) -> float:
     """The smallest shift of a share from one half that so many answers on either side show, as the only one among so many tests.
 
-    By the arcsine transformation (Cohen 1988), at the level that the first finding has under Benjamini and Hochberg.
+    By the arcsine transformation (Cohen 1988), at the level that the first finding has under Benjamini and Yekutieli.
 
     >>> round(smallest_shift(50, 1), 2), round(smallest_shift(50, 60), 2)
-    (0.27, 0.39)
+    (0.27, 0.4)
     """
-    effect = float(ndtri(1 - alpha / tests / 2) + ndtri(power)) * (2 / samples) ** 0.5
+    level = alpha / tests / sum(1 / at for at in range(1, tests + 1))
+    effect = float(ndtri(1 - level / 2) + ndtri(power)) * (2 / samples) ** 0.5
     return sin(min(asin(0.5**0.5) + effect / 2, pi / 2)) ** 2 - 0.5
 
 

@@ -53,7 +53,7 @@ def sentence_rows(found: Importance, chains: Sequence[Chain]) -> Rows:
                         "band": weighed.shift.band,
                         "variation": weighed.shift.tv,
                         "p": weighed.shift.p,
-                        "p_bh": weighed.p_adjusted,
+                        "p_by": weighed.p_adjusted,
                         "is_clear": weighed.is_clear,
                         "change": 100 * weighed.change,
                         "change_low": 100 * weighed.change_low,
@@ -104,7 +104,7 @@ def by_sentence(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.F
     scale, colour = _across(rows), run_colours(runs)
     tone = alt.condition("datum.is_clear", colour, alt.value(NEITHER))
     about = [alt.Tooltip("sentence:N"), alt.Tooltip("kind:N")]
-    about += [alt.Tooltip(f"{name}:Q", format=".3~g") for name in ("importance", "low", "high", "seen", "band", "p_bh", "change", "again")]
+    about += [alt.Tooltip(f"{name}:Q", format=".3~g") for name in ("importance", "low", "high", "seen", "band", "p_by", "change", "again")]
     base = alt.Chart()
 
     def x(name: str) -> alt.X:
