@@ -540,7 +540,9 @@ class TestAtAServer:
         assert [sentence.text for sentence in chain.sentences] == list(SCRIPT)
         assert {how: [one.place for one in chain.clear(how)] for how in found.hows()} == {how: [3] for how in found.hows()}
         assert "counterfactual" in found.hows()
-        assert any("1 of 5 clearly where the sentence is said anew" in sentence for sentence in told.findings.sentences)
+        assert any(
+            "of 1 chain these move the answer clearly: 1 of 5 where they are said anew" in sentence for sentence in told.findings.sentences
+        )
         page = told.page.read_text(encoding="utf-8")
         assert "Which sentences matter" in page and "Take the even side." in page
         assert "alert(1)" in page and "<script>alert" not in page

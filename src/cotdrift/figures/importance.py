@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cotdrift.figures.look import INK, NEITHER, NUMBERS, QUIET, RULE, in_panels, run_colours
+from cotdrift.figures.look import INK, NEITHER, NUMBERS, QUIET, in_panels, run_colours
 
 if TYPE_CHECKING:
     import altair as alt
@@ -111,7 +111,7 @@ def by_sentence(rows: Sequence[Mapping[str, Any]], runs: Sequence[str]) -> alt.F
         return alt.X(f"{name}:Q", title=None, scale=scale, axis=alt.Axis(tickCount=4, labelExpr=NUMBERS, grid=True))
 
     layers = [
-        base.mark_bar(height={"band": 1}, color=RULE, opacity=0.6).encode(x("band"), alt.X2(datum=0), y),
+        base.mark_bar(height={"band": 1}, color=QUIET, opacity=0.25).encode(x("band"), alt.X2(datum=0), y),
         base.mark_bar(height={"band": 0.55}).encode(x("importance"), y, color=tone, tooltip=about),
         base.mark_rule(strokeWidth=1.4, color=INK).encode(x("low"), alt.X2("high:Q"), y),
         base.mark_tick(thickness=1.5, height=9, color=QUIET).encode(x("seen"), y, tooltip=about),

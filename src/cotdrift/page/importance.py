@@ -8,7 +8,7 @@ from typing import Any
 from cotdrift.figures import importance as drawn
 from cotdrift.findings import Findings
 from cotdrift.importance import SAID, Chain, How, Importance, Sentence
-from cotdrift.importance_sentences import apart, change, weight
+from cotdrift.importance_sentences import apart, change, is_clear, weight
 from cotdrift.page.prefixes import QUOTED
 from cotdrift.trace import Trace
 
@@ -55,7 +55,7 @@ def section(findings: Findings) -> dict[str, Any] | None:
         "ranked": [
             {"panel": f"{one.run}, step {one.step:,}", "how": one.how, "kind": one.kind, "apart": apart(one.against)}
             for one in found.kinds
-            if one.against and one.against.p is not None and one.against.p < 0.05 and one.against.value > 0
+            if one.against and is_clear(one.against) and one.against.value > 0
         ],
     }
 
