@@ -95,7 +95,7 @@ def shift_of(without: Ints, kept: Ints, *, draws: int = DRAWS, tests: int = 1, a
     chance = float(null.mean())
     beside_chance = float(_sampling_variance(one, other)) - float(_sampling_variance(*dealt).mean())
     return Shift(
-        kl=seen - chance,
+        kl=seen - chance if abs(seen - chance) > 1e-12 else 0.0,
         tv=float(variation(one, other)) - float(variation(*dealt).mean()),
         error=float(np.sqrt(null.var() + max(beside_chance, 0.0))),
         chance=chance,
