@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -327,6 +328,33 @@ def test_a_sentence_with_few_answers_beside_it_is_not_weighed() -> None:
     assert importance_of(frame.filter(pl.col("step") < 0), wholes) is None
 
 
+def test_traces_of_another_kind_under_the_same_name_are_none_of_ours(rollouts: Callable[..., Path], tmp_path: Path) -> None:
+    from cotdrift.find import find
+
+    rows = [json.loads(line) | {"environment": "importance"} for line in rollouts(steps=(0, 100), prompts=3).read_text().splitlines()]
+    path = tmp_path / "theirs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    study = Study.make(tmp_path / "study")
+    study.ingest([path])
+    assert find(study).importance is None
+
+
+def test_where_the_behaviour_is_not_known_the_change_may_be_anything() -> None:
+    frame, wholes = frame_of(chains=1)
+    found = importance_of(frame.drop("outcome_answers_so"), wholes)
+    assert found is not None
+    weighed_ = found.chains[0].sentences[2].weighed["resampled"]
+    assert weighed_.is_clear and (weighed_.change_low, weighed_.change_high) == (-1, 1)
+
+
+def test_a_chain_that_two_checkpoints_went_on_with_is_two_chains() -> None:
+    frame, wholes = frame_of(chains=1)
+    found = importance_of(
+        pl.concat([frame, frame.with_columns(step=pl.lit(9, pl.Int64), transcript_id=pl.col("transcript_id") + "b")]), wholes
+    )
+    assert found is not None and [(chain.step, chain.samples) for chain in found.chains] == [(7, 60), (9, 60)]
+
+
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_likeness_of_words_goes_from_nought_to_one_and_both_ways(one: str, other: str) -> None:
     there, back, self_ = word_cosine([(one, other), (other, one), (one, one)])
@@ -555,10 +583,12 @@ class TestAtAServer:
             environment = os.environ | {"INSPECT_CACHE_DIR": str(tmp_path / "cache")}
             planted.allow(37)
             running = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, start_new_session=True)
-            kept = 0
-            while kept < 37:
+            kept = [0]
+            while planted.sampled < 37 or kept[-20:] != kept[-1:] * 20:  # what is generated has come to lie on the disk
                 assert running.poll() is None, shlex.join(command)
-                kept = sum(path.is_file() and path.stat().st_size > 0 for path in (tmp_path / "cache").rglob("*"))
+                kept.append(sum(path.is_file() and path.stat().st_size > 0 for path in (tmp_path / "cache").rglob("*")))
+                time.sleep(0.05)
+            assert kept[-1] >= 37
             os.killpg(running.pid, signal.SIGKILL)
             running.communicate(timeout=60)
             held = 4  # requests that wait at the server are answered to nobody

@@ -181,7 +181,7 @@ def _importance(study: Study, seed: int) -> Importance | None:
     ours = study.corpus.scan().filter(pl.col("environment").is_in([OPEN, FORCED]))
     columns = pl.col("transcript_id", "run", "step", "environment", "prompt_id", "answer", "reasoning", "truncated", "extra")
     frame = ours.select(columns, pl.col("^(condition_(chain|kept)|outcome_answers_so)$")).collect()
-    if not frame.height:
+    if "condition_chain" not in frame.columns:
         return None
     begun = frame.filter(pl.col("environment") == OPEN).sort(pl.col("condition_kept").cast(pl.Int64), descending=True)
     longest = begun.unique("condition_chain", keep="first", maintain_order=True)["transcript_id"]

@@ -6,7 +6,6 @@ results of the experiment `importance` stands here.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from cotdrift.answer_shift import Shift, Shrunk, shift_of, shrunk
 from cotdrift.estimate import Contrast, Floats, Ints, Sums, benjamini_yekutieli, paired_difference
 from cotdrift.experiments.importance_design import ENVIRONMENTS, category_of
+from cotdrift.experiments.prefix_design import pattern_of
 from cotdrift.text import sentences, words
 
 ALPHA = 0.05
@@ -30,6 +30,7 @@ MOST_CATEGORIES = 8
 REST = "all others"
 EXAMPLES, MOST_QUOTED = 2, 2
 """Continuations of each side that are shown of a sentence, and of how many sentences of a chain."""
+BEHAVES = "outcome_answers_so"
 OPEN, FORCED = ENVIRONMENTS["open"], ENVIRONMENTS["forced"]
 
 How = Literal["resampled", "counterfactual", "absent", "forced"]
@@ -189,10 +190,11 @@ def word_cosine(pairs: Sequence[tuple[str, str]]) -> Floats:
     >>> word_cosine([("Pick even.", "pick even"), ("Pick even.", "Take the grade."), ("", "Pick.")])
     array([1., 0., 0.])
     """
+    counted = {text: Counter(words(text)) for text in {text for pair in pairs for text in pair}}
+    lengths = {text: float(np.sqrt(sum(many * many for many in counts.values()))) for text, counts in counted.items()}
     found = np.empty(len(pairs))
     for at, (one, other) in enumerate(pairs):
-        counts, others = Counter(words(one)), Counter(words(other))
-        length = float(np.sqrt(sum(n * n for n in counts.values()) * sum(n * n for n in others.values())))
+        counts, others, length = counted[one], counted[other], lengths[one] * lengths[other]
         dot = sum(many * others[word] for word, many in counts.items())
         found[at] = min(dot / length, 1.0) if length else float(counts == others)
     return found
@@ -202,13 +204,19 @@ def importance_of(frame: pl.DataFrame, wholes: Mapping[str, str], *, similar: Si
     """What the traces of the experiment say; None where there are none.
 
     `frame` has a row a trace: transcript_id, run, step, environment, prompt_id, condition_chain, condition_kept, answer, reasoning,
-    truncated, outcome_answers_so, extra. `wholes` has the reasoning of each chain. `similar` says which sentences say the same.
+    truncated, extra, and where it is known outcome_answers_so. `wholes` has the reasoning of each chain, `similar` says which sentences
+    say the same.
     """
-    ours = frame.filter(pl.col("environment").is_in([OPEN, FORCED]))
+    if not {"condition_chain", "condition_kept"} <= set(frame.columns):
+        return None
+    ours = frame.filter(pl.col("environment").is_in([OPEN, FORCED]) & pl.col("condition_chain").is_not_null()).sort("transcript_id")
     if not ours.height:
         return None
-    ours = ours.with_columns(pl.col("condition_kept").cast(pl.Int64)).sort("transcript_id")
-    read = [_read(part, wholes.get(str(name), "")) for (name,), part in ours.group_by("condition_chain", maintain_order=True)]
+    if BEHAVES not in ours.columns:
+        ours = ours.with_columns(pl.lit(None, pl.Float64).alias(BEHAVES))
+    ours = ours.with_columns(pl.col("condition_kept").cast(pl.Int64))
+    of_chain = ours.group_by("run", "step", "condition_chain", maintain_order=True)
+    read = [_read(part, wholes.get(str(name), "")) for (_, _, name), part in of_chain]
     read.sort(key=lambda one: (one.run, one.step, one.prompt_id, one.chain))
     scores, alike = _likeness(read, similar)
     sides = [[_sides(one, place, scores, alike) for place in range(1, len(one.texts) + 1)] for one in read]
@@ -220,7 +228,7 @@ def importance_of(frame: pl.DataFrame, wholes: Mapping[str, str], *, similar: Si
 def _read(part: pl.DataFrame, whole: str) -> _Read:
     first = part.row(0, named=True)
     told = msgspec.json.decode(first["extra"], type=_Extra).metadata.chain
-    pattern, shows = (re.compile(one) if one else None for one in (told.answers, told.shows))
+    pattern, shows = pattern_of("answers", told.answers), pattern_of("shows", told.shows)
     looked_for = pattern or shows
     said = [
         None if truncated and not (looked_for and looked_for.search(answer.strip())) else category_of(answer, pattern, shows)
@@ -228,11 +236,11 @@ def _read(part: pl.DataFrame, whole: str) -> _Read:
     ]
     common = [name for name, _ in Counter(one for one in said if one is not None).most_common(MOST_CATEGORIES)]
     codes = np.array([-1 if one is None else common.index(one) if one in common else len(common) for one in said], np.int64)
-    rows = part.select("transcript_id", "environment", "condition_kept", "outcome_answers_so", "reasoning").with_row_index()
+    rows = part.select("transcript_id", "environment", "condition_kept", BEHAVES, "reasoning").with_row_index()
     places = {}
     for (where, kept), of in rows.group_by("environment", "condition_kept"):
         at = of["index"].to_numpy()
-        behaves = of["outcome_answers_so"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+        behaves = of[BEHAVES].cast(pl.Float64).fill_null(np.nan).to_numpy()
         places[str(where), int(str(kept))] = _Answers(of["transcript_id"].to_list(), codes[at], behaves, of["reasoning"].to_list())
     starts = (0, *told.ends[:-1])
     texts = [whole[start:end].strip() for start, end in zip(starts, told.ends, strict=True) if end <= len(whole)]
