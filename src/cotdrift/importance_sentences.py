@@ -72,8 +72,8 @@ def _by_kind(found: Importance, run: str, step: int) -> str:
         known = {kind: against for kind, against in apart_by.items() if against and against.low is not None}
         if known:
             kind, against = max(known.items(), key=lambda one: one[1].value)
-            told.append(f"{where} “{kind}”, {apart(against)}")
-    return f"Of the kinds, the weightiest is {'; '.join(told)}." if told else ""
+            told.append(f"“{kind}” {where}, {apart(against)}")
+    return f"Of the kinds, these weigh most: {'; '.join(told)}." if told else ""
 
 
 def apart(against: Contrast) -> str:

@@ -149,7 +149,7 @@ def plan(*, samples: int = SAMPLES, forced: bool = True, template: str | None = 
 
 
 def look_over(study: Study) -> list[str]:
-    """How many answers there are, and into how many categories they fall."""
+    """How many answers there are of each checkpoint."""
     ours = study.corpus.scan().filter(pl.col("environment").is_in(list(ENVIRONMENTS.values())))
     return [
         f"{run}, step {step}: {chains} chains, {answers:,} answers."
