@@ -65,7 +65,7 @@ class ChatTemplate(Struct, frozen=True, kw_only=True):
         return text.removeprefix(self.begins)
 
     def begun(self, before: Sequence[Message], reasoning: str, answer: str = "", *, closed: bool = False) -> str:
-        """The text that ends where the reasoning does, with nothing after it unless it is `closed`; with an answer, where that does."""
+        """The text that ends where the reasoning does, not closed unless that is asked; with an answer, where that ends."""
         asked = self.rendered(before, ask=True)
         opening, closing = self._around(before, asked)
         text = f"{asked}{opening}{reasoning}"
