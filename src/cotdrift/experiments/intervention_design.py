@@ -15,6 +15,7 @@ from msgspec import Struct
 from cotdrift.corpus import Corpus
 from cotdrift.errors import InputError, NotEnough, UnknownName
 from cotdrift.experiment import METADATA
+from cotdrift.experiments import importance_design, prefix_design
 from cotdrift.experiments.behaviours import seen_in
 from cotdrift.experiments.edits import glossary_of
 from cotdrift.experiments.going_on import Begun, cut_to
@@ -26,6 +27,8 @@ from cotdrift.text import sentences
 from cotdrift.trace import Message, Trace
 
 MOST, SAMPLES, ROUNDS, HALF, QUARTER = 40, 4, 20, 0.5, 0.25
+CONTINUED = [ENVIRONMENT, *prefix_design.ENVIRONMENTS.values(), *importance_design.ENVIRONMENTS.values()]
+"""Whose traces were begun for a checkpoint, and are not its own from the first word on."""
 OTHERS = 12
 """How many other reasonings on the same prompt are kept for the control of equal length."""
 
@@ -150,7 +153,7 @@ def sources(chosen: Chosen) -> list[Source]:
     """The reasonings of each checkpoint that show the property, one of each prompt before a second of any, always the same ones."""
     chosen.check()
     corpus = Corpus(Path(chosen.traces) / "corpus")
-    rows = corpus.scan().filter((pl.col("environment") != ENVIRONMENT) & (pl.col("reasoning_kind") == "raw"))
+    rows = corpus.scan().filter(~pl.col("environment").is_in(CONTINUED) & (pl.col("reasoning_kind") == "raw"))
     known = rows.select("environment").unique().sort("environment").collect()["environment"].to_list()
     for name in (chosen.environment, chosen.onto):
         if name is not None and name not in known:
