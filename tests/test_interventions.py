@@ -1,5 +1,6 @@
 """interventions: what is edited and gone on with, on models whose behaviour rests on their talk, and on such as only talk."""
 
+import asyncio
 import os
 import random
 import re
@@ -299,6 +300,25 @@ def test_a_judge_says_where_the_property_is_and_when_it_is_gone(tmp_path: Path, 
     assert done.exit_code == 0, done.output
     for trace in edited(tmp_path)["removed"]:
         assert (trace.outcomes["stays_away"], trace.outcomes["shows"], trace.outcomes["behaves"]) == (1, 0, 0)
+
+
+def test_inspect_alone_runs_it_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from inspect_ai import eval as inspect_eval
+    from inspect_ai.model import get_model
+
+    from cotdrift._registry import interventions
+
+    folder = reasoned(tmp_path, prompts=3)
+    with serving(BY_TALK, monkeypatch):
+        asked = interventions(
+            traces=str(folder), property="grader", behaviour="[02468]$", samples=2, template=str(tmp_path / "template.jinja")
+        )
+        model = get_model(f"{SERVICE}/planted@1", memoize=False)
+        [log] = inspect_eval(asked, model=model, log_dir=str(tmp_path / "logs"), display="none", score_display=False)
+        asyncio.run(model.api.aclose())
+    assert log.status == "success" and log.results is not None
+    means = {metric.name: metric.value for score in log.results.scores if score.name == "behaves" for metric in score.metrics.values()}
+    assert means["removed"] == 0 and means["resampled"] > 0
 
 
 # Scored by the experiment that the prompts are from

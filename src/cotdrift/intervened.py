@@ -227,7 +227,7 @@ def _adjusted(effects: Sequence[Effect]) -> list[Effect]:
 
 def _rate(rows: pl.DataFrame, name: str) -> Estimate:
     known = rows.drop_nulls(f"outcome_{name}")
-    share = None if name == "rounds" else True
+    share = False if name == "rounds" else None  # of rounds that are all 1 it would be thought that they say yes
     return mean(known[f"outcome_{name}"].to_numpy(), _codes(known), share=share, missing=rows.height - known.height)
 
 

@@ -106,12 +106,11 @@ def interventions(
         sampled=sampled,
     )
     found, looked = sources(chosen), Looked(of=of, behaviour=behaviour, performance=performance)
-    read = Reader(looked)
     asked = [_sample(source, arm, chosen) for source in found for arm in chosen.tried]
     return Task(
         dataset=MemoryDataset(asked, name=ENVIRONMENT),
         solver=intervene(chosen=msgspec.to_builtins(chosen), template=template, proved_on=_proved_on(found)),
-        scorer=effect(chosen=msgspec.to_builtins(chosen), looked=msgspec.to_builtins(read.looked)),
+        scorer=effect(chosen=msgspec.to_builtins(chosen), looked=msgspec.to_builtins(looked)),
         epochs=Epochs(samples, "mean"),
         version=hashlib.sha256("\0".join(sorted(str(one.id) for one in asked)).encode()).hexdigest()[:16],
     )

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from cotdrift.asking import asked_of
-from cotdrift.errors import CotdriftError, InputError, UnknownName
+from cotdrift.errors import InputError, UnknownName
 from cotdrift.grader import Grader
 from cotdrift.graders import graders
 from cotdrift.judgment import locate, read_reply
@@ -24,7 +24,7 @@ GRADER = "grader"
 """The role of the model that answers a grader's question."""
 
 
-class Unjudged(CotdriftError):
+class Unjudged(Exception):
     """The judge's reply answers nothing, so that it is not known whether the property is there."""
 
 
