@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import anyio
-from inspect_ai.model import CachePolicy, Model, get_model
+from inspect_ai.model import CachePolicy, GenerateConfig, Model, get_model
 from inspect_ai.model._generate_config import active_generate_config
 from msgspec import Struct
 from msgspec.structs import replace
 
 from cotdrift.conversation import split_reply
 from cotdrift.experiments import edits
-from cotdrift.experiments.going_on import Begun, New, Way, cut_to
+from cotdrift.experiments.going_on import MAX_TOKENS, Begun, New, Way, cut_to
 from cotdrift.experiments.intervention_arms import Arm
 from cotdrift.experiments.intervention_design import Cuts, Prompt, Source, cuts
 from cotdrift.experiments.prefix_design import cut_before
@@ -195,7 +195,9 @@ class _At(Struct, frozen=True, kw_only=True):
     async def rewritten(self, task: str, parts: Mapping[str, str]) -> str:
         """What the editor makes of a text."""
         told = "\n\n".join([task, *(marked(part, text) for part, text in parts.items())])
-        said = split_reply((await get_model(role=EDITOR, required=True).generate(told)).completion).answer.strip()
+        editor = get_model(role=EDITOR, required=True)
+        most = GenerateConfig(max_tokens=editor.config.max_tokens or MAX_TOKENS)  # a small model may never end by itself
+        said = split_reply((await editor.generate(told, config=most)).completion).answer.strip()
         if not said:
             raise Lacking("the editor's reply holds nothing")
         return said
