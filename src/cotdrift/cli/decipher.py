@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 )
 @click.option("--run", help="Of traces, only this run.")
 @click.option("--sample", type=click.IntRange(min=8), help="Traces of a checkpoint for each truth.  [default: 40]")
-@click.option("--checkpoints", type=click.IntRange(min=1), help="How many checkpoints of a run: the first, the last and between.  [default: 4]")
+@click.option(
+    "--checkpoints", type=click.IntRange(min=1), help="How many checkpoints of a run: the first, the last and between.  [default: 4]"
+)
 @click.option("--passages", type=click.IntRange(min=0), help="Planted passages.  [default: 60]")
 @click.option("--encoding", "encodings", multiple=True, help="An encoding that passages are put through. May be repeated.  [default: all]")
 @click.option("--sealed", type=click.FloatRange(0, 1, max_open=True), help="The share of prompts whose truth is sealed.  [default: 0.2]")
@@ -80,7 +82,7 @@ def command(
     from cotdrift.study import Study
 
     opened = Study.make(study)
-    if traces or not Study.is_one(study):
+    if traces:
         opened.ingest(traces)
     config = {
         theirs: told.pop(ours)
@@ -115,7 +117,8 @@ def _say(bench: Bench, sentences: list[str], sealed: Any, written: list[Path]) -
     from cotdrift.decipher.sentences import what_is_read
 
     made = bench.made
-    click.echo(f"{bench.folder}: {made.open:,} open items, sha256 {made.open_sha256[:12]}…; {made.sealed:,} sealed, looked at {len(bench.looks)} times.")
+    looked = f"looked at {len(bench.looks)} time{'s' * (len(bench.looks) != 1)}"
+    click.echo(f"{bench.folder}: {made.open:,} open items, sha256 {made.open_sha256[:12]}…; {made.sealed:,} sealed, {looked}.")
     for note in made.notes:
         click.echo(note)
     for sentence in sentences or ["No reader has answered yet. Ask some: --model-role reader=MODEL."]:

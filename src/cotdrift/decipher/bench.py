@@ -163,7 +163,7 @@ class Bench:
             return msgspec.json.decode(path.read_bytes(), type=Secret)
         except (OSError, msgspec.MsgspecError):
             raise InputError(
-                f"{path}: the sealed truths are not here. Whoever made the benchmark has them; leave --look out, and the open part is scored."
+                f"{path}: the sealed truths are not here. Whoever made the benchmark has them. Leave --look out: the open part is scored."
             ) from None
 
 
@@ -178,6 +178,8 @@ def make(study: Study, settings: Settings) -> Bench:
                 f"{folder}: there is a benchmark here that was made otherwise. Give the same options, or none; or another study."
             )
         return there
+    if not Study.is_one(study.folder):
+        study.ingest([])
     key = secrets.token_hex(32)
     many = round(settings.sealed * settings.passages)
     seeds = [f"{settings.seed} {VERSION} {place}" for place in range(settings.passages - many)]

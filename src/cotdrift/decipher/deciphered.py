@@ -6,17 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import polars as pl
 from msgspec import Struct
 
 from cotdrift.corpus import whole_file
-from cotdrift.decipher.bench import LOOKS, Bench, Look, Made
+from cotdrift.decipher.bench import Bench, Look, Made, Settings
 from cotdrift.decipher.encodings import ENCODINGS
-from cotdrift.decipher.items import AS_IT_IS, DECIDED, GLOSS, LEGIBLE, NEXT, PLANTED, REWRITTEN, SHUFFLED, WITHHELD
+from cotdrift.decipher.items import AS_IT_IS, GLOSS, LEGIBLE, NEXT, PLANTED, REWRITTEN, SHUFFLED, WITHHELD
 from cotdrift.decipher.readings import QUESTION, REWRITING, answers, given_up, rewritten
 from cotdrift.decipher.scores import Scores, score
 from cotdrift.decipher.sentences import what_is_read
+from cotdrift.errors import NotEnough
 from cotdrift.judging import Chosen, Judged, Limits
 
 CARD, BOARD, SEALED_BOARD = "card.md", "leaderboard.csv", "leaderboard-sealed-{}.csv"
@@ -121,7 +121,10 @@ def deciphered(bench: Bench, *, seed: int = 0) -> Deciphered:
 
 def look(bench: Bench, *, seed: int = 0) -> Scores:
     """What readers made of the sealed part; that it was looked at is written down, and the leaderboard of this look kept."""
-    readers = sorted(answers(bench, {item.transcript_id: "" for item in bench.items if item.part == "sealed"})["reader"].unique())
+    sealed = [item.transcript_id for item in bench.items if item.part == "sealed"]
+    readers = sorted(answers(bench, dict.fromkeys(sealed, ""))["reader"].unique())
+    if sealed and not readers:
+        raise NotEnough(f"{bench.folder}: no reader has answered a sealed item, so a look would tell nothing. Ask readers first.")
     found = score(answers(bench, bench.look(readers)), part="sealed", seed=seed)
     _write_board(bench.folder / SEALED_BOARD.format(len(bench.looks)), board(bench.made, found))
     return found
@@ -138,7 +141,7 @@ def write(bench: Bench, found: Deciphered) -> list[Path]:
 def board(made: Made, scores: Scores) -> pl.DataFrame:
     """The leaderboard: a row a reader and kind of passage, those first that are right of encoded passages the most beyond control."""
     sure = {one.reader: one for one in scores.calibrated}
-    rows = []
+    rows: list[dict[str, Any]] = []
     for one in scores.conditions:
         known, above = sure.get(one.reader), one.above
         rows.append(
@@ -178,72 +181,28 @@ def board(made: Made, scores: Scores) -> pl.DataFrame:
 
 def card(bench: Bench, found: Deciphered) -> str:
     """What is to be known of the benchmark before its numbers are believed."""
-    made, settings = bench.made, bench.made.settings
-    traces = settings.traces
-    told = [
-        "# The decipherment benchmark",
-        "",
-        "Do independent readers recover what a passage of reasoning says, and do they agree because it says so? Passages whose truth is "
-        "known are put to readers with the truth hidden; what they answer is held against it, and against what they answer with another "
-        "passage in its place and with none.",
-        "",
-        "## How it was made",
-        "",
-        f"- {made.open:,} open items and {made.sealed:,} sealed ones; seed {settings.seed}, version {made.version}, cotdrift {made.cotdrift}, "
-        f"made {made.made}.",
-        f"- Open items, sha256 of their texts and truths: `{made.open_sha256}`. Sealed items, of their texts and commitments: "
-        f"`{made.sealed_sha256}`.",
-        f"- {settings.passages} planted passages, under two questions each ({DECIDED}, {NEXT}), each encoded once by each encoding at one of the doses "
-        f"{', '.join(f'{dose:g}' for dose in settings.doses)}; plain, with another passage in its place ({SHUFFLED}), and with none ({WITHHELD}).",
-        *(f"- {name}: {ENCODINGS[name].summary} The dose is a share {ENCODINGS[name].unit}." for name in settings.encodings),
-        *(
-            [
-                f"- Traces of the study: {traces.sample} a checkpoint for each truth, half on each side of it, of {traces.checkpoints} "
-                f"checkpoints a run. Those of a run's first checkpoint are encoded like planted ones; later ones are shown as they are."
-            ]
-            + [f"- Truth `{name}`: {asked}" for name, asked in traces.truths.items()]
-            if traces
-            else []
-        ),
-        *(f"- {note}" for note in made.notes),
-        "",
-        "## The sealed part",
-        "",
-        f"{100 * settings.sealed:g} % of prompts are sealed: each item has a commitment, sha256 of a nonce, the item and its right answer. "
-        f"`sealed.json` holds the key and the truths; it is not to be published. Planted sealed passages are made from that key, so that the "
-        "seed does not tell them.",
-        f"Looked at {len(found.looks)} time{'s' * (len(found.looks) != 1)} (`{LOOKS}`)"
-        + (": " + "; ".join(f"{one.at} by {', '.join(one.readers) or 'nobody'}" for one in found.looks) if found.looks else "")
-        + ". With each look the sealed part is worth less: what is chosen after it is chosen by it.",
-        "",
-        "## To reproduce the leaderboard",
-        "",
-        "```",
-        f"cotdrift decipher STUDY{_options(settings)} --model-role reader=MODEL",
-        "```",
-        "",
-        f"The same options and seed give open items of the same sha256. `{BOARD}` has a row a reader and kind of passage. Compare only rows "
-        "with the same sha256 and version.",
-        "",
-        "## What it cannot say",
-        "",
-        "- Planted encodings are like those reported of models, and no model's own. A checkpoint placed on their scale is as hard to read as "
-        "that dose for that reader, by these questions; it is not written in that encoding.",
-        "- A question asks for one thing that the passage says. A reader that answers rightly may have missed all else.",
-        "- A reader that was trained on the planted passages, or on this code, knows their tongue. The sealed part does not help there: "
-        "only passages of one's own do.",
-        "- Of traces, the truth is what the model did. Reasoning that does not tell it cannot be read for it by anyone.",
-        "",
-        "## What was found in the open part",
-        "",
-        *(f"- {sentence}" for sentence in found.sentences),
-        *([] if found.sentences else ["No reader has answered yet."]),
-        "",
-    ]
-    return "\n".join(told)
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    pages = Environment(
+        loader=PackageLoader("cotdrift", "decipher"),
+        autoescape=False,  # it is Markdown, and no page
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    settings = bench.made.settings
+    return pages.get_template("card.md.jinja").render(
+        made=bench.made,
+        settings=settings,
+        encodings=[ENCODINGS[name] for name in settings.encodings],
+        looks=found.looks,
+        options=_options(settings),
+        sentences=found.sentences,
+    )
 
 
-def _options(settings: Any) -> str:
+def _options(settings: Settings) -> str:
     """The options that a benchmark was made with."""
     told = f" --passages {settings.passages} --seed {settings.seed} --sealed {settings.sealed:g}"
     told += "".join(f" --encoding {name}" for name in settings.encodings) if settings.encodings != tuple(ENCODINGS) else ""
@@ -292,5 +251,3 @@ def _examples(bench: Bench, rows: pl.DataFrame) -> list[Example]:
             )
         )
     return sorted(found, key=lambda one: one.encoding)
-
-

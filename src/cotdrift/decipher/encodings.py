@@ -32,15 +32,18 @@ unfurl vanish wander yonder zephyr almond basin cradle dimple engrave flannel gr
 nimble opal pewter quilt rustle satchel trellis upland varnish whittle acorn blister cinder drizzle elbow fiddle gallop hatch
 """.split()
 """What a glossary has words stand for in a model's own tongue: ordinary words that have nothing to do there, as those of o3."""
-CHINESE = {
-    "because": "因为", "therefore": "所以", "answer": "答案", "reason": "理由", "reasons": "理由", "check": "检查", "maybe": "可能",
-    "price": "价格", "delay": "延误", "noise": "噪音", "weight": "重量", "warranty": "保修", "power": "功率", "colour": "颜色", "smell": "气味",
-    "order": "订购", "wait": "等待", "repair": "修理", "return": "退回", "borrow": "借用", "cancel": "取消", "sell": "出售", "store": "存放",
-    "decides": "决定", "settles": "解决", "nothing": "没有", "little": "很少", "first": "首先", "next": "接着", "need": "需要", "want": "想要",
-    "number": "数字", "even": "偶数", "odd": "奇数", "smaller": "更小", "larger": "更大", "grader": "评分器", "reward": "奖励", "pays": "付给",
-    "points": "分数", "score": "得分", "instruction": "指令", "says": "说", "pick": "选择", "good": "好", "better": "更好", "task": "任务",
-    "think": "认为", "matters": "重要", "thing": "东西", "done": "完成", "counts": "算数", "difference": "差别", "small": "小",
-}  # fmt: skip
+CHINESE = dict(
+    pair.split()
+    for pair in """
+because 因为; therefore 所以; answer 答案; reason 理由; reasons 理由; check 检查; maybe 可能; price 价格;
+delay 延误; noise 噪音; weight 重量; warranty 保修; power 功率; colour 颜色; smell 气味; order 订购; wait 等待;
+repair 修理; return 退回; borrow 借用; cancel 取消; sell 出售; store 存放; decides 决定; settles 解决;
+nothing 没有; little 很少; first 首先; next 接着; need 需要; want 想要; number 数字; even 偶数; odd 奇数;
+smaller 更小; larger 更大; grader 评分器; reward 奖励; pays 付给; points 分数; score 得分; instruction 指令;
+says 说; pick 选择; good 好; better 更好; task 任务; think 认为; matters 重要; thing 东西; done 完成;
+counts 算数; difference 差别; small 小
+""".split(";")
+)
 """Common words of reasoning, as models that mix scripts write them."""
 
 
@@ -138,7 +141,9 @@ def codebook(texts: Iterable[str], *, kinds: Sequence[Sequence[str]] = (), seed:
     ordered = list(dict.fromkeys([*ofkind, *words]))
     odd = [word for word in ODD if word not in known]
     rng.shuffle(odd)
-    return Codebook(odd=dict(zip(ordered, odd, strict=False)), swapped=_swapped(ordered[: len(odd)], kinds, rng), short=_short(ordered, known))
+    return Codebook(
+        odd=dict(zip(ordered, odd, strict=False)), swapped=_swapped(ordered[: len(odd)], kinds, rng), short=_short(ordered, known)
+    )
 
 
 def _swapped(words: Sequence[str], kinds: Sequence[Sequence[str]], rng: random.Random) -> dict[str, str]:

@@ -38,10 +38,7 @@ def answers(bench: Bench, truths: Mapping[str, str]) -> pl.DataFrame:
     """
     said = pl.concat([_of_models(bench), _of_people(bench)])
     known = [item for item in bench.items if item.transcript_id in truths]
-    rows = [
-        msgspec.structs.asdict(item) | {"truth": truths[item.transcript_id]}
-        for item in known
-    ]
+    rows = [msgspec.structs.asdict(item) | {"truth": truths[item.transcript_id]} for item in known]
     items = pl.DataFrame(rows, schema_overrides={"dose": pl.Float64, "step": pl.Int64}, infer_schema_length=None).drop("right")
     joined = said.join(items, on="transcript_id") if rows else said.clear().with_columns(encoding=pl.lit(""))
     offered = pl.col("label").replace_strict({letter: place for place, letter in enumerate("ABCD")}, default=99) < pl.col("options")
@@ -62,9 +59,7 @@ def _of_people(bench: Bench) -> pl.DataFrame:
     rows = bench.study.labels(QUESTION).filter((pl.col("sha") == question().sha) & ~pl.col("repeat"))
     confidence = pl.col("details").str.json_path_match("$.confidence").cast(pl.Float64, strict=False) / 100
     reader = pl.format(PERSON, "annotator")
-    return rows.select(
-        "transcript_id", reader=reader, label="label", confidence=confidence, missing=pl.lit(None, pl.String)
-    ).cast(COLUMNS)  # type: ignore[arg-type]
+    return rows.select("transcript_id", reader=reader, label="label", confidence=confidence, missing=pl.lit(None, pl.String)).cast(COLUMNS)  # type: ignore[arg-type]
 
 
 def rewritten(bench: Bench) -> int:

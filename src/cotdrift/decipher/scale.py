@@ -18,7 +18,7 @@ from cotdrift.estimate import Estimate, Floats, Sums, bootstrap, mean_of, sign_f
 
 RESAMPLES = 1000
 ALPHA, LEAST_DROP = 0.05, 0.05
-"""How unlikely by chance the fall must be, and by how much, before anything is placed on a curve: one that never rises always seems to fall."""
+"""How unlikely by chance the fall must be, and how far, before anything is placed on a curve: one that never rises always seems to fall."""
 ALIKE = 1e-9
 
 
@@ -31,7 +31,7 @@ class Answers(NamedTuple):
     """A code each; the same over all answers of a study."""
     doses: Floats
 
-    def at(self, dose: float) -> "Answers":
+    def at(self, dose: float) -> Answers:
         """Those at one dose."""
         here = np.isclose(self.doses, dose)
         return Answers(self.right[here], self.prompts[here], self.doses[here])
@@ -95,7 +95,11 @@ def scale(answers: Answers, *, seed: int = 0, resamples: int = RESAMPLES) -> Sca
     values = sums.sum(axis=0) / counts.sum(axis=0)
     curve = falling(values[None], counts.sum(axis=0)[None])[0]
     prompts = len(sums)
-    drawn = bootstrap(prompts, partial(_curves, sums=sums, counts=counts), seed=seed, resamples=resamples) if prompts > 1 else np.empty((0, len(doses)))
+    drawn = (
+        bootstrap(prompts, partial(_curves, sums=sums, counts=counts), seed=seed, resamples=resamples)
+        if prompts > 1
+        else np.empty((0, len(doses)))
+    )
     drop = _estimate(float(curve[0] - curve[-1]), drawn[:, 0] - drawn[:, -1], len(answers.right), prompts, "fall of the curve")
     seen = [_share(answers.at(dose)) for dose in doses]
     made = partial(Scale, doses=doses.tolist(), seen=seen, curve=curve.tolist(), drop=drop, p=_p(sums, counts, doses, seed))
@@ -203,5 +207,10 @@ def _estimate(value: float, drawn: Floats, traces: int, prompts: int, name: str)
         return Estimate(value=value, traces=traces, prompts=prompts, method=f"{name}; one prompt, so no interval")
     low, high = np.quantile(known, [0.025, 0.975])
     return Estimate(
-        value=value, low=min(float(low), value), high=max(float(high), value), traces=traces, prompts=prompts, method=f"{name}; prompts resampled"
+        value=value,
+        low=min(float(low), value),
+        high=max(float(high), value),
+        traces=traces,
+        prompts=prompts,
+        method=f"{name}; prompts resampled",
     )

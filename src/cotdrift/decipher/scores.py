@@ -16,8 +16,14 @@ from cotdrift.decipher.scale import Answers, Placed, Scale, place, scale
 from cotdrift.estimate import Contrast, Estimate, Sums, bootstrap, mean_of, paired_difference
 
 CONTROLS = (SHUFFLED, WITHHELD)
+ALPHA = 0.05
 LEAST_PAIRS = 10
 """Pairs of wrong answers from which on it is said whether they are alike."""
+
+
+def is_clear(above: Contrast) -> bool:
+    """Whether it is clearly above nought. Where all prompts differ alike there is no interval, and the test alone says so."""
+    return above.value > 0 and (above.low > 0 if above.low is not None else above.p is not None and above.p < ALPHA)
 
 
 class Condition(Struct, frozen=True, kw_only=True):
@@ -33,7 +39,7 @@ class Condition(Struct, frozen=True, kw_only=True):
     right: Estimate
     """An answer that could not be had counts as a guess; `missing` says of how many that is."""
     above: Contrast | None
-    """How much more often than with another passage in its place, on the same prompts; None for the controls, and where no prompt has both."""
+    """How much more often than with another passage in its place, on the same prompts; None for controls, and where no prompt has both."""
 
 
 class Glosses(Struct, frozen=True, kw_only=True):
@@ -72,7 +78,7 @@ class Together(Struct, frozen=True, kw_only=True):
         """Whether they agree well enough to be relied on, and are not right more often than without the passage."""
         alpha = self.agreement.alpha
         agrees = alpha.value is not None and alpha.value >= RELIABLE and (alpha.low is None or alpha.low > 0)
-        return agrees and self.above is not None and self.above.low is not None and self.above.low <= 0
+        return agrees and self.above is not None and not is_clear(self.above)
 
 
 class Calibrated(Struct, frozen=True, kw_only=True):
@@ -180,7 +186,7 @@ def _share(rows: pl.DataFrame) -> Estimate:
 def _against(rows: pl.DataFrame, control: pl.DataFrame, seed: int) -> Contrast | None:
     if not rows.height or not control.height:
         return None
-    many = int(max(rows["code"].max(), control["code"].max())) + 1  # type: ignore[arg-type,call-overload]
+    many = int(pl.concat([rows["code"], control["code"]]).to_numpy().max()) + 1
     before, after = (Sums.of(side["right"], side["code"], n_prompts=many) for side in (control, rows))
     return paired_difference(before, after, seed=seed)
 
@@ -322,13 +328,11 @@ def _answers(rows: pl.DataFrame) -> Answers:
 def _dosed(rows: pl.DataFrame, seed: int) -> list[Dosed]:
     found = []
     for (reader, material), here in rows.group_by("reader", "material", maintain_order=True):
-        shuffled = here.filter((pl.col("encoding") == SHUFFLED))
+        shuffled = here.filter(pl.col("encoding") == SHUFFLED)
         for encoding in _encodings(here):
             made = scale(_answers(here.filter(pl.col("encoding").is_in([LEGIBLE, encoding]))), seed=seed)
             if made is not None and shuffled.height:
-                found.append(
-                    Dosed(reader=str(reader), material=str(material), encoding=encoding, scale=made, control=_share(shuffled))
-                )
+                found.append(Dosed(reader=str(reader), material=str(material), encoding=encoding, scale=made, control=_share(shuffled)))
     return found
 
 

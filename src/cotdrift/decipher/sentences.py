@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cotdrift.decipher.items import AS_IT_IS, LEGIBLE, PLANTED, SHUFFLED, WITHHELD
-from cotdrift.decipher.scores import Condition, Scores, Standing, Together
+from cotdrift.decipher.scores import Condition, Scores, Standing, Together, is_clear
 from cotdrift.sentences import interval, per_cent, share, signed_points
 
 
@@ -57,17 +57,18 @@ def _of_reader(scores: Scores, reader: str) -> list[str]:
     for one in of:
         if one.encoding != LEGIBLE or one.above is None:
             continue
-        said = f"{reader}, {passages(one)}: right in {share(one.right)}, {signed_points(one.above)} beyond what another passage in its place gives"
+        beyond = f"{signed_points(one.above)} beyond what another passage in its place gives"
+        said = f"{reader}, {passages(one)}: right in {share(one.right)}, {beyond}"
         missing = sum(other.right.missing for other in of if other.material == one.material)
         asked = sum(other.right.traces for other in of if other.material == one.material)
         said += f" ({missing:,} of {asked:,} answers could not be had, and count as guesses)." if missing else "."
-        if one.above.low is None or one.above.low <= 0:
+        if not is_clear(one.above):
             said += " Nothing shows that it reads them, so nothing it says of other passages shows whether these can be read."
         told.append(said)
     halves = [
-        f"{100 * (found.scale.half.dose or 0):.0f} % {found.encoding}{interval(_times(found.scale.half.low), _times(found.scale.half.high))}"
+        f"{100 * (half.dose or 0):.0f} % {found.encoding}{interval(_times(half.low), _times(half.high))}"
         for found in scores.dosed
-        if found.reader == reader and found.material == PLANTED and found.scale.half.dose is not None
+        if found.reader == reader and found.material == PLANTED and (half := found.scale.half).dose is not None
     ]
     if halves:
         told.append(f"{reader} loses half of what it loses at {', '.join(halves)}.")
@@ -79,7 +80,9 @@ def _standing(group: Sequence[Standing]) -> str:
     known = [one for one in group if one.placed.off != "no scale"]
     whose = f"{first.run}, step {first.step:,}, to {first.reader}"
     if not known:
-        return f"{whose}: cannot be placed, as its answers about the first checkpoint do not clearly get worse with the dose of any encoding."
+        return (
+            f"{whose}: cannot be placed, as its answers about the first checkpoint do not clearly get worse with the dose of any encoding."
+        )
     return f"{whose}: " + "; ".join(one.placed.said(one.encoding) for one in known) + "."
 
 
