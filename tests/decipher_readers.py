@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelAPI, ModelOutput, modelapi
@@ -38,10 +39,15 @@ def understood(question: str, passage: str, meanings: dict[str, str]) -> str | N
     return offered.get(next(word for word in found.groups() if word)) if found else None
 
 
+@cache
+def glossary() -> dict[str, str]:
+    """Of benchmarks of seed 0: odd word → what it stands for."""
+    return {instead: word for word, instead in book_of([], seed=0)[PLANTED].odd.items()}
+
+
 def knows(question: str, passage: str) -> str | None:
-    """Reads with the glossary of benchmarks of seed 0."""
-    odd = book_of([], seed=0)[PLANTED].odd
-    return understood(question, passage, {instead: word for word, instead in odd.items()})
+    """Reads with the glossary."""
+    return understood(question, passage, glossary())
 
 
 def naive(question: str, passage: str) -> str | None:
@@ -93,5 +99,4 @@ class Program(ModelAPI):
     def _rewriting(self, passage: str) -> str:
         if self.reads is not knows:
             return json.dumps({"answer": "nothing", "reason": ""})
-        odd = book_of([], seed=0)[PLANTED].odd
-        return json.dumps({"answer": "all", "reason": decode(passage, {instead: word for word, instead in odd.items()})})
+        return json.dumps({"answer": "all", "reason": decode(passage, glossary())})
