@@ -24,9 +24,10 @@ asked_of: list[str] = []
 """Every reader that was asked, in order."""
 
 
-def guess(*told: str) -> str:
-    """A letter that looks random and is the same each time."""
-    return "ABCD"[hashlib.sha256("\0".join(told).encode()).digest()[0] % 4]
+def guess(name: str, question: str) -> str:
+    """A letter of those offered that looks random and is the same each time."""
+    offered = OFFERED.findall(question)
+    return str(offered[hashlib.sha256(f"{name} {question}".encode()).digest()[0] % len(offered)][0])
 
 
 def understood(question: str, passage: str, meanings: dict[str, str]) -> str | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +15,12 @@ from click.testing import CliRunner
 
 pytest.importorskip("inspect_ai")
 
+from inspect_ai.model import ChatMessage, Logprob, Logprobs, ModelOutput, ModelUsage, TopLogprob, get_model
+
 from cotdrift.cli import cli
 from cotdrift.decipher.bench import FOLDER, ITEMS, LOOKS, SEALED, Bench, Settings, commitment, make
 from cotdrift.decipher.deciphered import Deciphered, ask, deciphered, look, write
-from cotdrift.decipher.items import AS_IT_IS, GLOSS, LEGIBLE, REWRITTEN, SHUFFLED, WITHHELD, Traces, spread
+from cotdrift.decipher.items import AS_IT_IS, GLOSS, LEGIBLE, NOTHING, REWRITTEN, SHUFFLED, WITHHELD, Traces, scenario, spread
 from cotdrift.decipher.letters import answer_of
 from cotdrift.decipher.readings import answers, question
 from cotdrift.decipher.scores import Condition, Scores, Together
@@ -103,7 +107,7 @@ def test_agreement_and_accuracy_come_apart_where_readers_share_a_prior_and_the_r
     assert not plain.comes_apart and not plain.shares_a_reading
     apart = [sentence for sentence in said.sentences if "come apart" in sentence]
     assert len(apart) == 1
-    assert apart[0].startswith("Passages with swapped: readers agree (alpha 1")
+    assert apart[0].startswith("Passages with swapped: readers agree to alpha 1.00")
     assert "right in 0%" in apart[0] and "share a reading that is not the truth" in apart[0]
     withheld = together(said.scores, WITHHELD)
     assert withheld.agreement.alpha.high is not None and withheld.agreement.alpha.high < 0.4
@@ -313,6 +317,28 @@ def test_the_command_makes_asks_scores_and_says(tmp_path: Path) -> None:
     assert bad.exit_code == 2 and "names no reader" in bad.output
     lone = CliRunner().invoke(cli, ["decipher", str(tmp_path / "other"), "--sample", "20"])
     assert lone.exit_code == 2 and "--truth" in lone.output
+
+
+def test_a_model_is_asked_for_its_first_token_with_the_passage_and_without() -> None:
+    def said(**shares: float) -> ModelOutput:
+        top = [TopLogprob(token=token, logprob=math.log(share)) for token, share in shares.items()]
+        output = ModelOutput.from_content("m", "A")
+        output.usage = ModelUsage(input_tokens=9, output_tokens=1, total_tokens=10)  # else a tokenizer would be fetched
+        output.choices[0].logprobs = Logprobs(content=[Logprob(token="A", logprob=-0.1, top_logprobs=top)])
+        return output
+
+    prompts = []
+
+    def answered(messages: list[ChatMessage], *_: object) -> ModelOutput:
+        prompts.append(messages[-1].text)
+        return said(A=0.9, B=0.01, The=0.05) if NOTHING in prompts[-1] else said(A=0.8, B=0.1, The=0.05)
+
+    reader = get_model("letters/mockllm/model", custom_outputs=answered, memoize=False)
+    told = question().asked(scenario=scenario("Where to?", ["north", "south"]), reasoning="We go south. </reasoning-00000000>")
+    output = asyncio.run(reader.generate(told))
+    assert json.loads(output.completion) == {"answer": "B", "confidence": "90"}
+    assert len(prompts) == 2 and all("Where to?\nA: north\nB: south" in prompt for prompt in prompts)
+    assert "We go south." in prompts[1] and "We go south." not in prompts[0]
 
 
 def test_letters_answer_by_what_the_passage_makes_likelier() -> None:

@@ -90,7 +90,13 @@ def rows(seed: int, *, late: float) -> pl.DataFrame:
             for reader in ("one", "two"):
                 right = rng.random() < chance
                 label = "A" if right else str(rng.choice(["B", "C", "D"]))
-                told = {"transcript_id": f"{prompt} {step} {encoding}", "reader": reader, "label": label, "confidence": 0.75, "missing": None}
+                told = {
+                    "transcript_id": f"{prompt} {step} {encoding}",
+                    "reader": reader,
+                    "label": label,
+                    "confidence": 0.75,
+                    "missing": None,
+                }
                 told |= {"part": "open", "material": TRACES, "run": "mine", "step": step, "prompt": f"p{prompt}", "question": "truth"}
                 told |= {"encoding": encoding, "dose": dose, "options": 4, "truth": "A", "right": float(right), "given": True}
                 found.append(told | {"of": "", "by": ""})

@@ -70,8 +70,9 @@ class Together(Struct, frozen=True, kw_only=True):
 
     @property
     def shares_a_reading(self) -> bool:
-        """Whether readers are wrong in the same way more often than chance would have it."""
-        return self.wrong_alike.low is not None and self.wrong_alike.low > self.by_chance and self.wrong_alike.traces >= LEAST_PAIRS
+        """Whether readers are wrong alike more often than chance would have it; of another passage they may read what that one says."""
+        alike = self.wrong_alike
+        return self.encoding not in CONTROLS and alike.low is not None and alike.low > self.by_chance and alike.traces >= LEAST_PAIRS
 
     @property
     def comes_apart(self) -> bool:
@@ -169,7 +170,7 @@ def score(rows: pl.DataFrame, *, part: str = "open", none: Mapping[tuple[str, st
         together=_together(forced, seed) if len(readers) > 1 else [],
         calibrated=[one for reader in readers if (one := _calibrated(forced.filter(pl.col("reader") == reader), reader, seed))],
         rewriting=_rewriting(rows, none or {}, seed),
-        dosed=_dosed(forced, seed),
+        dosed=sorted(_dosed(forced, seed), key=lambda one: (one.material, one.encoding, one.reader)),
         standings=_standings(forced, seed),
         without={one: float(encoded.filter(pl.col("reader") != one)["right"].mean() or 0) for one in readers}  # type: ignore[arg-type]
         if len(readers) > 2 and encoded.height

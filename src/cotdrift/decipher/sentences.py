@@ -6,24 +6,24 @@ from collections.abc import Sequence
 
 from cotdrift.decipher.items import AS_IT_IS, LEGIBLE, PLANTED, SHUFFLED, WITHHELD
 from cotdrift.decipher.scores import Condition, Scores, Standing, Together, is_clear
+from cotdrift.estimate import Contrast
 from cotdrift.sentences import interval, per_cent, share, signed_points
 
 
 def what_is_read(scores: Scores) -> list[str]:
     """Whether each reader reads at all, where it stops, where checkpoints stand, and where agreement is no evidence."""
-    told = [sentence for reader in scores.readers for sentence in _of_reader(scores, reader)]
-    told += [_standing(list(group)) for group in _by_checkpoint(scores.standings)]
-    return [*told, *where_apart(scores)]
+    told = [sentence for reader in scores.readers for sentence in _of_planted(scores, reader)]
+    return [*told, *_of_traces(scores), *_standings(scores.standings), *where_apart(scores)]
 
 
 def where_apart(scores: Scores) -> list[str]:
     """Where readers agree and are wrong: that they read alike is then no evidence that they read rightly."""
     told = []
     for one in scores.together:
-        if one.encoding == WITHHELD or not (one.comes_apart or one.shares_a_reading):
+        if not (one.comes_apart or one.shares_a_reading):
             continue
-        agreed = f"alpha {_number(one.agreement.alpha.value)}{interval(one.agreement.alpha.low, one.agreement.alpha.high)}"
-        said = f"{passages(one).capitalize()}: readers agree ({agreed}) and are right in {share(one.right)}"
+        agreed = f"to alpha {_number(one.agreement.alpha.value)}{interval(one.agreement.alpha.low, one.agreement.alpha.high)}"
+        said = f"{passages(one).capitalize()}: readers agree {agreed} and are right in {share(one.right)}"
         if one.above is not None:
             said += f", {signed_points(one.above)} beyond what another passage in its place gives"
         said += "."
@@ -51,18 +51,19 @@ def passages(one: Together | Condition) -> str:
     return what if one.material == PLANTED else f"{one.run}, step {one.step:,}, {what}"
 
 
-def _of_reader(scores: Scores, reader: str) -> list[str]:
+def _plain(scores: Scores) -> list[tuple[Condition, Contrast]]:
+    """What is known of plain passages, over what the same reader says with others in their place."""
+    return [(one, one.above) for one in scores.conditions if one.encoding == LEGIBLE and one.dose is None and one.above is not None]
+
+
+def _of_planted(scores: Scores, reader: str) -> list[str]:
     told = []
-    of = [one for one in scores.conditions if one.reader == reader and one.dose is None]
-    for one in of:
-        if one.encoding != LEGIBLE or one.above is None:
+    for one, above in _plain(scores):
+        if (one.reader, one.material) != (reader, PLANTED):
             continue
-        beyond = f"{signed_points(one.above)} beyond what another passage in its place gives"
-        said = f"{reader}, {passages(one)}: right in {share(one.right)}, {beyond}"
-        missing = sum(other.right.missing for other in of if other.material == one.material)
-        asked = sum(other.right.traces for other in of if other.material == one.material)
-        said += f" ({missing:,} of {asked:,} answers could not be had, and count as guesses)." if missing else "."
-        if not is_clear(one.above):
+        beyond = f"{signed_points(above)} beyond what another passage in its place gives"
+        said = f"{reader}, plain passages: right in {share(one.right)}, {beyond}{_lacking(scores, one)}."
+        if not is_clear(above):
             said += " Nothing shows that it reads them, so nothing it says of other passages shows whether these can be read."
         told.append(said)
     halves = [
@@ -75,27 +76,47 @@ def _of_reader(scores: Scores, reader: str) -> list[str]:
     return told
 
 
-def _standing(group: Sequence[Standing]) -> str:
-    first = group[0]
-    known = [one for one in group if one.placed.off != "no scale"]
-    whose = f"{first.run}, step {first.step:,}, to {first.reader}"
-    if not known:
-        return (
-            f"{whose}: cannot be placed, as its answers about the first checkpoint do not clearly get worse with the dose of any encoding."
-        )
-    return f"{whose}: " + "; ".join(one.placed.said(one.encoding) for one in known) + "."
+def _lacking(scores: Scores, of: Condition) -> str:
+    here = [
+        one.right for one in scores.conditions if (one.reader, one.material, one.run, one.dose) == (of.reader, of.material, of.run, None)
+    ]
+    missing, asked = sum(right.missing for right in here), sum(right.traces for right in here)
+    return f" ({missing:,} of {asked:,} answers to such passages could not be had, and count as guesses)" if missing else ""
 
 
-def _by_checkpoint(standings: Sequence[Standing]) -> list[list[Standing]]:
-    """The last checkpoint of each run, for each reader."""
+def _of_traces(scores: Scores) -> list[str]:
+    """Of each run, who reads its first checkpoint."""
+    told = []
+    plain = [(one, above) for one, above in _plain(scores) if one.material != PLANTED]
+    for run, step in dict.fromkeys((one.run, one.step) for one, _ in plain):
+        here = [(one, above) for one, above in plain if (one.run, one.step) == (run, step)]
+        reads = [f"{one.reader} {signed_points(above)}{_lacking(scores, one)}" for one, above in here if is_clear(above)]
+        others = [one.reader for one, above in here if not is_clear(above)]
+        said = f"{run}, step {step:,}, in its own words"
+        said += f", right beyond what another passage in its place gives: {', '.join(reads)}." if reads else ":"
+        told.append(said + (f" Nothing shows that {', '.join(others)} can tell its truth." if others else ""))
+    return told
+
+
+def _standings(standings: Sequence[Standing]) -> list[str]:
+    """Where the last checkpoint of each run stands, for each reader that has a scale; and who has none."""
     last: dict[str, int] = {}
     for one in standings:
         last[one.run] = max(one.step, last.get(one.run, 0))
-    groups: dict[tuple[str, str], list[Standing]] = {}
-    for one in standings:
-        if one.step == last[one.run]:
-            groups.setdefault((one.run, one.reader), []).append(one)
-    return list(groups.values())
+    told = []
+    for run, step in last.items():
+        here = [one for one in standings if (one.run, one.step) == (run, step)]
+        known: dict[str, list[str]] = {}
+        for one in here:
+            if one.placed.off != "no scale":
+                known.setdefault(one.reader, []).append(one.placed.said(one.encoding))
+        told += [f"{run}, step {step:,}, to {reader}: {'; '.join(places)}." for reader, places in known.items()]
+        if not known:
+            told.append(
+                f"{run}, step {step:,}, cannot be placed: nobody's answers about the first checkpoint clearly get worse with the dose of "
+                "any encoding."
+            )
+    return told
 
 
 def _times(value: float | None) -> float | None:

@@ -29,7 +29,8 @@ def section(findings: Findings) -> dict[str, Any] | None:
         "panels": list(dict.fromkeys(panel_of(one) for one in scores.dosed)),
         "board": [_row(scores, reader) for reader in _best_first(scores)],
         "placed": _placed(scores),
-        "encodings": list(dict.fromkeys(one.encoding for one in scores.standings)),
+        "unplaced": list(dict.fromkeys(one.reader for one in scores.standings if one.reader not in _with_scale(scores))),
+        "encodings": [name for name in ENCODINGS if any(one.encoding == name for one in scores.standings)],
         "together": [_beside(one) for one in sorted(scores.together, key=_order)],
         "examples": [
             {
@@ -85,9 +86,14 @@ def _row(scores: Scores, reader: str) -> dict[str, str]:
 
 def _placed(scores: Scores) -> list[dict[str, Any]]:
     rows: dict[tuple[str, int, str], dict[str, str]] = {}
-    for one in scores.standings:
+    for one in (one for one in scores.standings if one.reader in _with_scale(scores)):
         rows.setdefault((one.run, one.step, one.reader), {})[one.encoding] = _place(one.placed)
     return [{"run": run, "step": step, "reader": reader, "places": places} for (run, step, reader), places in sorted(rows.items())]
+
+
+def _with_scale(scores: Scores) -> set[str]:
+    """The readers whose answers about some run's first checkpoint clearly get worse with the dose of some encoding."""
+    return {one.reader for one in scores.standings if one.placed.off != "no scale"}
 
 
 def _place(placed: Placed) -> str:
@@ -102,9 +108,9 @@ def _beside(one: Together) -> dict[str, Any]:
     around = one.agreement.range
     return {
         "what": passages(one),
-        "alpha": "unknown" if alpha.value is None else f"{alpha.value:.2f}{interval(alpha.low, alpha.high)}",
-        "range": f"{around[0]:.2f} to {around[1]:.2f}" if around else "",
-        "ac1": "unknown" if ac1.value is None else f"{ac1.value:.2f}",
+        "alpha": _two_digits(alpha.value) + interval(alpha.low, alpha.high),
+        "range": f"{_two_digits(around[0])} to {_two_digits(around[1])}" if around else "",
+        "ac1": _two_digits(ac1.value),
         "right": share(one.right),
         "above": signed_points(one.above) if one.above else "",
         "alike": "" if one.wrong_alike.value is None else share(one.wrong_alike),
@@ -117,6 +123,10 @@ def _beside(one: Together) -> dict[str, Any]:
 def _order(one: Together) -> tuple[bool, str, int, int, str]:
     first = [LEGIBLE, *ENCODINGS, AS_IT_IS]
     return one.material != PLANTED, one.run, one.step, first.index(one.encoding) if one.encoding in first else 99, one.encoding
+
+
+def _two_digits(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}".replace("-", "−")
 
 
 def _cut(text: str) -> str:
