@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import polars as pl
@@ -323,12 +323,3 @@ def _shuffled(options: Sequence[str], seed: str) -> tuple[str, ...]:
 
 def _hash(*told: object) -> str:
     return hashlib.sha256("\0".join(map(str, told)).encode("utf-8", "backslashreplace")).hexdigest()
-
-
-def counted(items: Iterable[Item]) -> Mapping[tuple[str, str, float], int]:
-    """How many items there are of each material, encoding and dose."""
-    found: dict[tuple[str, str, float], int] = {}
-    for item in items:
-        key = (item.material, item.encoding, item.dose)
-        found[key] = found.get(key, 0) + 1
-    return found

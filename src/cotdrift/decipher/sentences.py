@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cotdrift.decipher.items import AS_IT_IS, LEGIBLE, PLANTED, SHUFFLED, WITHHELD
+from cotdrift.decipher.items import AS_IT_IS, LEGIBLE, PLANTED
 from cotdrift.decipher.scores import Condition, Scores, Standing, Together, is_clear
 from cotdrift.estimate import Contrast
 from cotdrift.sentences import interval, per_cent, share, signed_points
@@ -13,6 +13,9 @@ from cotdrift.sentences import interval, per_cent, share, signed_points
 def what_is_read(scores: Scores) -> list[str]:
     """Whether each reader reads at all, where it stops, where checkpoints stand, and where agreement is no evidence."""
     told = [sentence for reader in scores.readers for sentence in _of_planted(scores, reader)]
+    if scores.without:
+        least, most = min(scores.without.values()), max(scores.without.values())
+        told.append(f"Readers together are right of {per_cent(least)} to {per_cent(most)} of encoded passages with one of them left out.")
     return [*told, *_of_traces(scores), *_standings(scores.standings), *where_apart(scores)]
 
 
@@ -38,16 +41,9 @@ def where_apart(scores: Scores) -> list[str]:
     return told
 
 
-def passages(one: Together | Condition) -> str:
+def passages(one: Together) -> str:
     """Which passages these are, as a phrase."""
-    what = {
-        LEGIBLE: "plain passages",
-        AS_IT_IS: "the checkpoint's own words",
-        SHUFFLED: "another passage in its place",
-        WITHHELD: "no passage",
-    }.get(one.encoding, f"passages with {one.encoding}")
-    if isinstance(one, Condition) and one.dose:
-        what += f" at {100 * one.dose:.0f} %"
+    what = {LEGIBLE: "plain passages", AS_IT_IS: "the checkpoint's own words"}.get(one.encoding, f"passages with {one.encoding}")
     return what if one.material == PLANTED else f"{one.run}, step {one.step:,}, {what}"
 
 

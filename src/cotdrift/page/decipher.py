@@ -8,7 +8,6 @@ from cotdrift.decipher.encodings import ENCODINGS
 from cotdrift.decipher.items import AS_IT_IS, LEGIBLE, PLANTED
 from cotdrift.decipher.scale import Placed
 from cotdrift.decipher.scores import Condition, Scores, Together, is_clear
-from cotdrift.decipher.sentences import passages
 from cotdrift.figures.decipher import panel_of
 from cotdrift.findings import Findings
 from cotdrift.sentences import interval, per_cent, share, signed_points
@@ -107,7 +106,8 @@ def _beside(one: Together) -> dict[str, Any]:
     alpha, ac1 = one.agreement.alpha, one.agreement.ac1
     around = one.agreement.range
     return {
-        "what": passages(one),
+        "where": PLANTED if one.material == PLANTED else f"{one.run}, step {one.step:,}",
+        "what": one.encoding,
         "alpha": _two_digits(alpha.value) + interval(alpha.low, alpha.high),
         "range": f"{_two_digits(around[0])} to {_two_digits(around[1])}" if around else "",
         "ac1": _two_digits(ac1.value),
