@@ -83,7 +83,7 @@ class Together(Struct, frozen=True, kw_only=True):
 
 
 class Calibrated(Struct, frozen=True, kw_only=True):
-    """How a reader's confidence goes with being right (Brier, 1950; its parts after Murphy, 1973)."""
+    """How a reader's confidence goes with being right of passages that it was shown (Brier, 1950; its parts after Murphy, 1973)."""
 
     reader: str
     answers: int
@@ -281,7 +281,7 @@ def _wrong_alike(table: pl.DataFrame, names: Sequence[str], ratings: np.ndarray,
 
 
 def _calibrated(rows: pl.DataFrame, reader: str, seed: int) -> Calibrated | None:
-    told = rows.filter(pl.col("given") & pl.col("confidence").is_not_null())
+    told = rows.filter(pl.col("given") & pl.col("confidence").is_not_null() & ~pl.col("encoding").is_in(CONTROLS))
     if not told.height:
         return None
     sure, right = told["confidence"].to_numpy(), told["right"].to_numpy()
