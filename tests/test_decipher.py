@@ -26,6 +26,7 @@ from cotdrift.decipher.letters import answer_of
 from cotdrift.decipher.readings import answers, question
 from cotdrift.decipher.scores import Condition, Scores, Together
 from cotdrift.errors import InputError, NotEnough, UnknownName
+from cotdrift.judging import Limits
 from cotdrift.labelling.draw import Design
 from cotdrift.labelling.labels import FILE, Labels
 from cotdrift.labelling.sitting import Given, sit
@@ -227,6 +228,17 @@ def test_an_answer_that_could_not_be_had_or_was_not_offered_counts_as_a_guess(tm
     assert not rows["given"].any()
     plain = condition(deciphered(made).scores, "program/silent", LEGIBLE)
     assert (plain.right.value, plain.right.missing) == (0.25, 8)
+
+
+def test_what_was_not_asked_for_want_of_money_is_no_answer_and_is_asked_later(tmp_path: Path) -> None:
+    made = make(Study.make(tmp_path / "study"), Settings(passages=4, encodings=("loops",), sealed=0))
+    ask(made, [KNOWS], limits=Limits(tokens=12_000))
+    some = answers(made, made.truths()).height
+    assert 0 < some < len(made.items)
+    ask(made, [KNOWS])
+    assert answers(made, made.truths()).height == len(made.items)
+    ask(made, [KNOWS], temperature=0.5)
+    assert set(answers(made, made.truths())["reader"]) == {KNOWS, f"{KNOWS} [temperature=0.5]"}
 
 
 def test_the_leaderboard_can_be_reproduced(bench: Bench, found: Deciphered) -> None:

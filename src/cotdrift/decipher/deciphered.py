@@ -13,7 +13,7 @@ from cotdrift.corpus import whole_file
 from cotdrift.decipher.bench import Bench, Look, Made, Settings
 from cotdrift.decipher.encodings import ENCODINGS
 from cotdrift.decipher.items import AS_IT_IS, GLOSS, LEGIBLE, NEXT, PLANTED, REWRITTEN, SHUFFLED, WITHHELD
-from cotdrift.decipher.readings import QUESTION, REWRITING, answers, given_up, rewritten
+from cotdrift.decipher.readings import NAMED, QUESTION, REWRITING, answers, given_up, rewritten
 from cotdrift.decipher.scores import Scores, score
 from cotdrift.decipher.sentences import what_is_read
 from cotdrift.errors import NotEnough
@@ -44,7 +44,6 @@ BOARD_COLUMNS: dict[str, Any] = {
     "seed": pl.Int64,
     "cotdrift": pl.String,
 }
-SHOWN_EXAMPLES = 7
 
 
 class Example(Struct, frozen=True, kw_only=True):
@@ -227,15 +226,15 @@ def _examples(bench: Bench, rows: pl.DataFrame) -> list[Example]:
         many=pl.len(), apart=pl.col("label").n_unique()
     )
     most = most.sort("dose", "step", "many", "apart", "transcript_id", descending=[True, True, True, True, False])
-    chosen = most.unique("encoding", keep="first", maintain_order=True).head(SHOWN_EXAMPLES + 1)
+    chosen = most.unique("encoding", keep="first", maintain_order=True)
     plain = {(item.prompt, item.question, item.step): item.transcript_id for item in bench.items if item.encoding == LEGIBLE}
     judgments = bench.study.judgments
-    said, rewritings = judgments.frame(QUESTION), judgments.frame(REWRITING)
+    said, rewritings = (judgments.frame(name).with_columns(reader=NAMED) for name in (QUESTION, REWRITING))
     found = []
     for row in chosen.iter_rows(named=True):
         trace = bench.study.corpus.trace(row["transcript_id"])
         source = plain.get((row["prompt"], row["question"], row["step"]))
-        why = dict(said.filter(pl.col("transcript_id") == row["transcript_id"]).select("judge", "reason").iter_rows())
+        why = dict(said.filter(pl.col("transcript_id") == row["transcript_id"]).select("reader", "reason").iter_rows())
         here = rows.filter(pl.col("transcript_id") == row["transcript_id"]).sort("reader")
         rewrote = rewritings.filter((pl.col("transcript_id") == row["transcript_id"]) & pl.col("label").is_in(["all", "part"]))
         found.append(
@@ -247,7 +246,7 @@ def _examples(bench: Bench, rows: pl.DataFrame) -> list[Example]:
                 asked=trace.prompt,
                 right=row["truth"],
                 said=[(reader, label or "none", why.get(reader, "") or "") for reader, label in here.select("reader", "label").iter_rows()],
-                rewritten=[(judge, reason) for judge, reason in rewrote.select("judge", "reason").iter_rows()],
+                rewritten=list(rewrote.select("reader", "reason").iter_rows()),
             )
         )
     return sorted(found, key=lambda one: one.encoding)

@@ -159,7 +159,7 @@ def score(rows: pl.DataFrame, *, part: str = "open", none: Mapping[tuple[str, st
     """
     rows = rows.with_columns(code=pl.col("prompt").rank("dense").cast(pl.Int64) - 1)
     forced = rows.filter((pl.col("question") != GLOSS) & (pl.col("encoding") != REWRITTEN))
-    readers = sorted(rows["reader"].unique()) if rows.height else []
+    readers = sorted(rows["reader"].unique())
     encoded = forced.filter(~pl.col("encoding").is_in([*CONTROLS, LEGIBLE, AS_IT_IS]))
     return Scores(
         part=part,
