@@ -12,7 +12,7 @@ from msgspec import Struct
 from cotdrift.corpus import whole_file
 from cotdrift.decipher.bench import Bench, Look, Made, Settings
 from cotdrift.decipher.encodings import ENCODINGS
-from cotdrift.decipher.items import AS_IT_IS, GLOSS, LEGIBLE, NEXT, PLANTED, REWRITTEN, SHUFFLED, WITHHELD
+from cotdrift.decipher.items import AS_IT_IS, GLOSS, LEGIBLE, NEXT, PLANTED, REWRITTEN, SHUFFLED, WITHHELD, Item
 from cotdrift.decipher.readings import NAMED, QUESTION, REWRITING, answers, given_up, rewritten
 from cotdrift.decipher.scores import Scores, score
 from cotdrift.decipher.sentences import what_is_read
@@ -92,13 +92,18 @@ def ask(
 
     With `rewrite` each reader also rewrites passages in plain words, and every reader is asked about what the others rewrote.
     """
-    told: dict[str, Any] = {"judges": readers, "limits": limits, "dry_run": dry_run, "model_args": model_args, "tell": tell, **config}
-    done = bench.study.grade(QUESTION, **told)
+    told: dict[str, Any] = {"limits": limits, "dry_run": dry_run, "model_args": model_args, "tell": tell, **config}
+
+    def put(question: str, to: Sequence[str], wanted: Callable[[Item], bool]) -> list[Judged]:
+        among = frozenset(item.transcript_id for item in bench.items if wanted(item))
+        return bench.study.grade(question, judges=to, chosen=Chosen(among=among), **told) if among else []
+
+    done = put(QUESTION, readers, lambda item: not item.of)
     if rewrite:
-        once = {item.transcript_id for item in bench.items if _is_rewritten(item.encoding, item.question)}
-        done += bench.study.grade(REWRITING, chosen=Chosen(among=frozenset(once)), **told)
-        if not dry_run and rewritten(bench):
-            done += bench.study.grade(QUESTION, **told)
+        done += put(REWRITING, readers, lambda item: _is_rewritten(item.encoding, item.question))
+        rewritten(bench)
+        for reader in readers:  # its own rewriting would tell it nothing
+            done += put(QUESTION, [reader], lambda item, reader=reader: bool(item.of) and item.by.partition(" [")[0] != reader)  # type: ignore[misc]
     return done
 
 
