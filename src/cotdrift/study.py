@@ -16,6 +16,7 @@ import polars as pl
 from cotdrift.comparison import Counts
 from cotdrift.comparisons.lexical import Term, concordance, count_terms, terms, watch_list
 from cotdrift.corpus import Checkpoint, clear_unfinished, whole_file
+from cotdrift.costs import Cost, costs
 from cotdrift.errors import InputError, NotEnough, UnknownName
 from cotdrift.format import Reading
 from cotdrift.formats import find_sources, identify
@@ -23,8 +24,11 @@ from cotdrift.grading import Graded
 from cotdrift.ingest import Ingested, ingest_file, rejected_records
 from cotdrift.measure import Measure
 from cotdrift.measurement import Measurements, measure_corpus
+from cotdrift.monitor import Intervention, Monitor, Watch
+from cotdrift.monitorability import Monitorability, monitorability, over_runs
 from cotdrift.progress import progress
 from cotdrift.references.human import human
+from cotdrift.resampled import decided
 from cotdrift.scores import scores_of
 from cotdrift.serving import Serving, check_serving
 from cotdrift.shelf import collect
@@ -229,6 +233,61 @@ class Study(Graded):
         values = self.values(name, term=term, run=run)
         trends = [values.trend(chosen, environment=environment, seed=seed) for chosen in runs]
         return trends if "judges" not in values.frame.columns else [self._judged(trend, values, environment, seed) for trend in trends]
+
+    def monitorability(self, watch: Watch, *, run: str | None = None, seed: int = 0) -> list[Monitorability]:
+        """What each monitor is worth over the steps of each run: an entry a run and monitor."""
+        found = []
+        for monitor in watch.monitors:
+            frames = self.watched(watch, monitor, run=run)
+            if watch.as_seeds:
+                found.append(over_runs(frames, watch, monitor, seed=seed))
+            else:
+                found += [monitorability(frame, watch, monitor, run=name, seed=seed) for name, frame in frames.items()]
+        return found
+
+    def costs(self, watch: Watch, *, run: str | None = None, seed: int = 0) -> list[Cost]:
+        """Which drift goes with the errors of each monitor: an entry a run, monitor, measure and kind of trace; none for an intervention."""
+        if watch.archetype == "intervention":
+            return []
+        drift = {name: self.values(name).frame.select("transcript_id", pl.col("value").alias(name)) for name in self.measures()}
+        found = []
+        for monitor in watch.monitors:
+            for name, frame in self.watched(watch, monitor, run=run).items():
+                judged = decided(frame, watch)
+                others = [measure for measure in drift if measure != monitor.name]
+                for measure in others:
+                    judged = judged.join(drift[measure], on="transcript_id", how="left")
+                found += costs(judged, others, run=name, monitor=monitor.name, seed=seed)
+        return found
+
+    def watched(self, watch: Watch, monitor: Monitor, *, run: str | None = None) -> dict[str, pl.DataFrame]:
+        """The traces of each run whose truth is known: where each belongs, its truth, the monitor's score (null where there is none)."""
+        runs = self.chosen(run)
+        self._check_environment(watch.environment)
+        scores = monitor.scores(self.corpus) if monitor.pattern else self.values(monitor.name).frame
+        truth = self.values(watch.truth).frame.filter(pl.col("value").is_not_null()).select(*WHO, truth="value")
+        frame = truth.join(scores.select("transcript_id", score="value"), on="transcript_id", how="left")
+        if watch.environment is not None:
+            frame = frame.filter(pl.col("environment") == watch.environment)
+        if watch.intervention is not None:
+            frame = self._in_arms(frame, watch.intervention)
+        found = {name: frame.filter(pl.col("run") == name) for name in runs}
+        if not any(part.height for part in found.values()):
+            raise NotEnough(f"{watch.truth} is not known of any of these traces. Name an outcome that they have.")
+        return {name: part for name, part in found.items() if part.height}
+
+    def _in_arms(self, frame: pl.DataFrame, intervention: Intervention) -> pl.DataFrame:
+        """The traces of the two arms; `treated` says which of them have the intervention."""
+        column, levels = f"condition_{intervention.factor}", (intervention.without, intervention.with_it)
+        known = [name.removeprefix("condition_") for name in self.corpus.scan().collect_schema().names() if name.startswith("condition_")]
+        if intervention.factor not in known:
+            raise UnknownName("condition", intervention.factor, known)
+        arms = self.corpus.scan().select("transcript_id", level=column).collect()
+        for level in levels:
+            if level not in arms["level"]:
+                raise UnknownName(f"level of {intervention.factor}", level, arms["level"].drop_nulls().unique().to_list())
+        both = frame.join(arms.filter(pl.col("level").is_in(levels)), on="transcript_id")
+        return both.with_columns(treated=pl.col("level") == intervention.with_it).drop("level")
 
     def _check_environment(self, environment: str | None) -> None:
         known = self.corpus.scan().select(pl.col("environment").unique()).collect()["environment"].to_list()
