@@ -1,13 +1,13 @@
 """Costs: which drift costs a monitor what: whether traces that have more of a measure are misjudged more, and how far it moved.
 
-Traces of one prompt at one checkpoint's like are held against each other: what all of a checkpoint's traces share, such as that the monitor
+Traces are held against others of their prompt and of their checkpoint: what all of a checkpoint's traces share, such as that the monitor
 got worse for another reason, is taken out, and so is length. It is a regression, and no intervention: what goes with a measure may be what
 costs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Literal
 
@@ -27,6 +27,7 @@ LEAST_WRONG = 10
 """Traces that a monitor must misjudge, and must judge rightly, for anything to be said of what it costs."""
 LEAST_PROMPTS = 8
 ALPHA = 0.05
+MOST_SAID = 4
 SWEEPS, ENOUGH = 200, 1e-9
 
 Kind = Literal["found", "passed"]
@@ -68,8 +69,8 @@ def costs(frame: pl.DataFrame, measures: Sequence[str], *, run: str, monitor: st
 
     `frame` has a row a judged trace: step, environment, prompt_id, truth and says (1 or 0), and each measure, null where there is none;
     among them the length of the reasoning, in words. A linear model of whether the trace is judged rightly, with an effect for each prompt
-    and each checkpoint and the logarithm of the length, one measure at a time; errors and p-values take the prompt as their unit (CR1; whole
-    prompts' scores flipped). Nothing is said of a kind with fewer than ten traces misjudged, or ten judged rightly.
+    and each checkpoint and the logarithm of the length, one measure at a time. Errors take the prompt as their unit (CR1), p-values flip the
+    scores of whole prompts. Nothing is said of a kind with fewer than ten traces misjudged, or ten judged rightly.
     """
     found: list[Cost] = []
     for kind, truth in (("found", 1.0), ("passed", 0.0)):
@@ -112,14 +113,16 @@ def _effect(here: pl.DataFrame, measure: str, seed: int) -> Contrast | None:
     scores = np.bincount(prompts, more * (right - value * more))
     error = float(np.sqrt(many / (many - 1) * (scores @ scores))) / size
     made = partial(Contrast, value=value, traces=here.height, prompts=many)
-    p = sign_flip(np.bincount(prompts, more * right)[:, None], seed=seed)
+    p = sign_flip(np.bincount(prompts, more * right).astype(np.float64)[:, None], seed=seed)
     half = float(stdtrit(many - 1, 0.975)) * error
-    return made(low=value - half, high=value + half, p=p, method="linear, within prompt and checkpoint, at like length; clustered by prompt")
+    return made(
+        low=value - half, high=value + half, p=p, method="linear, within prompt and checkpoint, at like length; clustered by prompt"
+    )
 
 
 def _values(frame: pl.DataFrame, measure: str) -> Floats:
-    numbers = frame[measure].cast(pl.Float64).to_numpy()
-    return np.log1p(numbers) if measure == LENGTH else numbers
+    numbers: Floats = frame[measure].cast(pl.Float64).to_numpy()
+    return np.asarray(np.log1p(numbers)) if measure == LENGTH else numbers
 
 
 def _within(column: Floats, groups: Sequence[Ints]) -> Floats:
@@ -155,29 +158,25 @@ def _moved(frame: pl.DataFrame, here: pl.DataFrame, measure: str) -> float | Non
     return None if change is None else change.value / float(_values(here, measure).std())
 
 
-def what_costs(found: Sequence[Cost], named: Mapping[str, str] | None = None) -> list[str]:
-    """The clear ones in sentences."""
-    told = []
-    for cost in (cost for cost in found if cost.is_clear):
-        share = "found" if cost.kind == "found" else "passed"
-        effect = cost.effect
-        assert effect.low is not None
-        assert effect.high is not None
-        name = (named or {}).get(cost.measure, cost.measure.replace("_", " "))
-        said = (
-            f"With one standard deviation more {name} a trace {'with' if cost.kind == 'found' else 'without'} the property is rightly {share} "
-            f"{_points(effect.value)} [{_points(effect.low)}, {_points(effect.high)}] percentage points more often"
-        )
-        if cost.over_training is not None:
-            value, low, high = cost.over_training
-            said += f"; it moved by {_decimal(cost.moved or 0.0)}, which goes with {_points(value)} [{_points(low)}, {_points(high)}]"
-        told.append(said + ".")
-    return told
+def what_costs(found: Sequence[Cost]) -> list[str]:
+    """The clear ones in sentences, the surest first; of more than a few only how many there are besides."""
+    clear = [cost for cost in found if cost.is_clear]
+    told = [_said(cost) for cost in clear[:MOST_SAID]]
+    return [*told, f"{len(clear) - MOST_SAID} more measures go with its errors."] if len(clear) > MOST_SAID else told
 
 
-def _points(value: float) -> str:
-    return f"{100 * value:+.1f}".replace("-", "−")
+def _said(cost: Cost) -> str:
+    effect, name = cost.effect, cost.measure.replace("_", " ")
+    trace, done = ("with", "found") if cost.kind == "found" else ("without", "passed")
+    told = _points(effect.value, effect.low, effect.high)
+    said = f"Of traces {trace} the property, those with one standard deviation more {name} are rightly {done} {told}"
+    if cost.over_training is None or cost.moved is None:
+        return f"{said}."
+    return f"{said}; it moved by {cost.moved:+.1f} from first to last, which goes with {_points(*cost.over_training)}.".replace("-", "−")
 
 
-def _decimal(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
+def _points(value: float, low: float | None, high: float | None) -> str:
+    """How much more often, or less, in points."""
+    sign = -1 if value < 0 else 1
+    bounds = "" if low is None or high is None else " [{:.1f}, {:.1f}]".format(*sorted((100 * sign * low, 100 * sign * high)))
+    return f"{100 * abs(value):.1f}{bounds} points {'less' if value < 0 else 'more'} often"

@@ -47,14 +47,14 @@ class Monitor(Struct, frozen=True, kw_only=True):
         found = NAMED.fullmatch(text)
         if not found:
             return cls(name=text)
-        scopes = get_args(Scope)
+        scopes: dict[str, Scope] = {scope: scope for scope in get_args(Scope)}
         if found["scope"] not in scopes:
             raise InputError(f"--monitor {text}: nothing is called {found['scope']!r} that could be read. There are: {', '.join(scopes)}.")
         try:
             re.compile(found["pattern"])
         except re.error as fault:
             raise InputError(f"--monitor {text}: {found['pattern']!r} is no regular expression: {fault}. Mend it.") from None
-        return cls(name=found["name"] or f"{found['scope']}: {found['pattern']}", scope=found["scope"], pattern=found["pattern"])
+        return cls(name=found["name"] or f"{found['scope']}: {found['pattern']}", scope=scopes[found["scope"]], pattern=found["pattern"])
 
     def scores(self, corpus: Corpus) -> pl.DataFrame:
         """How often the rule's words are found in each trace, whatever their case: transcript_id and value.
@@ -68,15 +68,16 @@ class Monitor(Struct, frozen=True, kw_only=True):
             for rows in checkpoint.batches([*columns, "messages"]):
                 calls = rows.filter(told)["transcript_id"].to_list() if self.scope != "reasoning" else []
                 done = {trace.transcript_id: said_and_done(trace) for trace in corpus.traces(*calls)} if calls else {}
-                values = [self._count(*row, done) for row in rows.select(columns).iter_rows()]
+                values = [
+                    self._count(kind, reasoning, done.get(of, answer)) for of, kind, reasoning, answer in rows.select(columns).iter_rows()
+                ]
                 found.append(rows.select("transcript_id", value=pl.Series(values, dtype=pl.Float64)))
         return pl.concat(found)
 
-    def _count(self, transcript_id: str, kind: str, reasoning: str, answer: str, done: dict[str, str]) -> float | None:
+    def _count(self, kind: str, reasoning: str, done: str) -> float | None:
         if self.scope != "actions" and kind != "raw":
             return None
-        parts = [reasoning] if self.scope != "actions" else []
-        parts += [done.get(transcript_id, answer)] if self.scope != "reasoning" else []
+        parts = {"reasoning": [reasoning], "actions": [done], "all": [reasoning, done]}[self.scope or "all"]
         return float(sum(1 for part in parts for _ in re.finditer(self.pattern, part or "", re.IGNORECASE)))
 
 

@@ -43,7 +43,7 @@ class Told(Struct, frozen=True, kw_only=True):
     fpr_at: Estimate
     """The false alarms that there then are: with a frozen threshold they drift."""
     cut: float | None
-    """From this score on it says yes, the middle one of the folds'; None where it says yes to all or never, and for several environments."""
+    """From this score on it says yes, the middle one of the folds'; None where it says yes to all, or never, and in a mean."""
 
 
 class AtStep(Struct, frozen=True, kw_only=True):
@@ -148,7 +148,9 @@ def bounded(estimate: Estimate) -> str:
     return f"{estimate.value:.2f}{bounds}"
 
 
-def monitorability(frame: pl.DataFrame, watch: Watch, monitor: Monitor, *, run: str, resamples: int = 1000, seed: int = 0) -> Monitorability:
+def monitorability(
+    frame: pl.DataFrame, watch: Watch, monitor: Monitor, *, run: str, resamples: int = 1000, seed: int = 0
+) -> Monitorability:
     """What a monitor is worth over the steps of one run.
 
     `frame` has a row a trace: step, environment, prompt_id, truth (1, 0 or null) and score (null where there is none); of an intervention
@@ -261,7 +263,10 @@ class _Found(NamedTuple):
             value = float(seen[last, number] - seen[first, number])
             if not np.isfinite(value):
                 return None
-            low, high = percentiles(draws[:, last, number] - draws[:, first, number], value, clusters) or (None, None)
+            apart = draws[:, last, number] - draws[:, first, number]
+            if not np.nanstd(apart):
+                return Contrast(value=value, traces=traces, prompts=clusters, method="no resample differs, so no interval")
+            low, high = percentiles(apart, value, clusters) or (None, None)
             return Contrast(value=value, low=low, high=high, traces=traces, prompts=clusters, method=f"{self._how}, the same for both")
 
         frozen, tuned = change(0), change(len(NUMBERS))
@@ -334,7 +339,9 @@ class _Found(NamedTuple):
         if self.watch.archetype != "process":
             said = [self._says_the_same(place) for place in range(len(self.steps))]
             for same in sorted(set(filter(None, said))):
-                told.append(f"It says {same} to every trace at {said.count(same)} of {len(said)} checkpoints, so that its g-mean² is 0 there.")
+                told.append(
+                    f"It says {same} to every trace at {said.count(same)} of {len(said)} checkpoints, so that its g-mean² is 0 there."
+                )
         return told
 
     def _too_few(self, *, is_flag: bool) -> list[str]:
@@ -346,7 +353,7 @@ class _Found(NamedTuple):
             if no < needed and not is_flag:
                 share = f"{100 * self.watch.fpr:g}%"
                 told.append(
-                    f"At some checkpoint {no:,} traces lack the property, and {needed:,} are needed to know a share of {share} false alarms "
+                    f"At some checkpoint {no:,} traces lack the property, and {needed:,} are needed to know {share} false alarms "
                     "within half of itself: the TPR at it is rough."
                 )
             elif no < FEW:

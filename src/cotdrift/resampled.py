@@ -80,7 +80,9 @@ def environments(frame: pl.DataFrame, watch: Watch, *, resamples: int, seed: int
     if not known.height:
         raise NotEnough(f"No trace has a known {watch.truth}, so there is nothing to hold a monitor against.")
     if watch.archetype == "process" and not says_yes_or_no(frame, watch):
-        raise InputError("A process has no traces to pass, so that no threshold can be set by them. Say from which score on it is yes: --cut")
+        raise InputError(
+            "A process has no traces to pass, so that no threshold can be set by them. Say from which score on it is yes: --cut"
+        )
     steps: list[int] = known["step"].unique().sort().to_list()
     names = known["environment"].unique().sort().to_list()
     parts = {name: known.filter(pl.col("environment") == name) for name in names}

@@ -246,7 +246,7 @@ class Study(Graded):
         return found
 
     def costs(self, watch: Watch, *, run: str | None = None, seed: int = 0) -> list[Cost]:
-        """Which drift goes with the errors of each monitor: an entry a run, monitor, measure and kind of trace; none for an intervention."""
+        """Which drift goes with the errors of each monitor: an entry a run, monitor, measure and kind; none for an intervention."""
         if watch.archetype == "intervention":
             return []
         drift = {name: self.values(name).frame.select("transcript_id", pl.col("value").alias(name)) for name in self.measures()}

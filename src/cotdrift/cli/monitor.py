@@ -13,7 +13,13 @@ from cotdrift.cli import options
 @options.study
 @click.option("--monitor", "monitors", metavar="MONITOR", multiple=True, required=True, help="Who is to tell it. May be repeated.")
 @click.option("--truth", required=True, help="The outcome, or grader, that says whether the property holds: yes or no.")
-@click.option("--archetype", type=click.Choice(["outcome", "process", "intervention"]), default="outcome", show_default=True)
+@click.option(
+    "--archetype",
+    type=click.Choice(["outcome", "process", "intervention"]),
+    default="outcome",
+    show_default=True,
+    help="Where the truth comes from: what was done, the path that a right answer took, or two arms.",
+)
 @click.option("--intervention", metavar="FACTOR:WITHOUT:WITH", help="The two arms of the archetype intervention.")
 @click.option("--fpr", default=0.05, show_default=True, help="The share of false alarms at which the share found is told.")
 @click.option("--cut", type=float, help="From this score on it is yes.  [default: where g-mean² is highest, on other prompts]")
@@ -39,8 +45,8 @@ def command(
     """How well each MONITOR tells a property, whose truth is known, at each checkpoint; and which drift goes with its errors.
 
     A MONITOR is the name of a grader, a measure or an outcome (a column of your data), whose value is its score; or a rule of words,
-    NAME=SCOPE:PATTERN, whose score is how often the pattern is found in what it reads: reasoning, actions or all. g-mean² is the share found
-    times the share rightly passed; a coin has 0.25. What is asked is kept in the study, and its report shows it.
+    NAME=SCOPE:PATTERN, whose score is how often the pattern is found in what it reads: reasoning, actions or all. g-mean² is the share
+    found times the share rightly passed; a coin has 0.25. What is asked is kept in the study, and its report shows it.
 
     \b
     cotdrift monitor study --monitor reward_reasoning --truth mentions_grader
