@@ -68,9 +68,9 @@ def costs(frame: pl.DataFrame, measures: Sequence[str], *, run: str, monitor: st
     """What each measure goes with, the surest first.
 
     `frame` has a row a judged trace: step, environment, prompt_id, truth and says (1 or 0), and each measure, null where there is none;
-    among them the length of the reasoning, in words. A linear model of whether the trace is judged rightly, with an effect for each prompt
-    and each checkpoint and the logarithm of the length, one measure at a time. Errors take the prompt as their unit (CR1), p-values flip the
-    scores of whole prompts. Nothing is said of a kind with fewer than ten traces misjudged, or ten judged rightly.
+    among them the length of the reasoning, in words. It is a linear model of whether a trace is judged rightly, with an effect for each
+    prompt and each checkpoint and the logarithm of the length, one measure at a time. Errors and p-values take the prompt as
+    their unit (CR1; scores of whole prompts flipped). Nothing is said of a kind with fewer than ten judged rightly, or misjudged.
     """
     found: list[Cost] = []
     for kind, truth in (("found", 1.0), ("passed", 0.0)):
@@ -122,12 +122,13 @@ def _effect(here: pl.DataFrame, measure: str, seed: int) -> Contrast | None:
 
 def _values(frame: pl.DataFrame, measure: str) -> Floats:
     numbers: Floats = frame[measure].cast(pl.Float64).to_numpy()
-    return np.asarray(np.log1p(numbers)) if measure == LENGTH else numbers
+    logged: Floats = np.log1p(numbers) if measure == LENGTH else numbers
+    return logged
 
 
 def _within(column: Floats, groups: Sequence[Ints]) -> Floats:
     """The column with the mean of each group taken out, for every grouping at once (alternating projections)."""
-    left = column - column.mean()
+    left: Floats = column - column.mean()
     sizes = [np.bincount(group) for group in groups]
     for _ in range(SWEEPS):
         before = left

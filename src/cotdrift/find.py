@@ -18,6 +18,7 @@ from cotdrift.arms import Tried, tried
 from cotdrift.continuations import OWN, PATTERN, SHARED, Continued, continued
 from cotdrift.declared import declared_in
 from cotdrift.errors import NotEnough
+from cotdrift.find_axes import Axes, find_axes
 from cotdrift.find_graded import Judged, find_judged
 from cotdrift.findings import Exclusion, Findings, Passages, Sampled
 from cotdrift.foretold import Foretold, foretold
@@ -68,6 +69,8 @@ def find(
     ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
     ids |= {example.transcript_id for of in (gaming, ambiguity, motive, *went_on) if of for example in of.examples}
     ids |= {passage.transcript_id for passage in (judged.passages if judged else ())}
+    axes = find_axes(study, judged, trends, values, truths=truths, seed=seed)
+    ids |= {passage.transcript_id for passage in axes.passages}
     swayed_by, rewarded_by = _swayed(study, values, seed), _rewarded(study, seed)
     rejected = sum(source.rejected for source in study.corpus.sources)
     return Findings(
@@ -87,6 +90,7 @@ def find(
         motive=motive,
         continued=went_on,
         judged=judged,
+        axes=axes,
         tried=experiments,
         swayed=swayed_by,
         rewarded=rewarded_by,
@@ -95,7 +99,7 @@ def find(
         rejected=rejected,
         warnings=[*_lacking(judged), *_warnings(study, trends)],
         methods=[
-            *_methods(gaming=gaming, ambiguity=ambiguity, motive=motive, prefixes=went_on, graded=judged),
+            *_methods(gaming=gaming, ambiguity=ambiguity, motive=motive, prefixes=went_on, graded=judged, axes=axes),
             *_of_frame(experiments, kept, swayed_by, rewarded_by),
         ],
         versions=_versions(),
@@ -329,7 +333,7 @@ def _lacking(judged: Judged | None) -> list[str]:
     return [card.lacking_sentence for card in (judged.cards if judged else ()) if 2 * card.lacking > 1]
 
 
-def _methods(**of: Gaming | Ambiguity | Motive | Sequence[Continued] | Judged | None) -> list[str]:
+def _methods(**of: Gaming | Ambiguity | Motive | Sequence[Continued] | Judged | Axes | None) -> list[str]:
     told = [("methods.txt", True), *((f"methods_{name}.txt", found) for name, found in of.items())]
     return [paragraph for name, applies in told if applies for paragraph in _paragraphs(name)]
 

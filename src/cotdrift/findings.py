@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cotdrift.ambiguity import Ambiguity
     from cotdrift.arms import Tried
     from cotdrift.continuations import Continued
+    from cotdrift.find_axes import Axes
     from cotdrift.find_graded import Judged
     from cotdrift.foretold import Foretold
     from cotdrift.gaming import Gaming
@@ -111,6 +112,8 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """What became of the predictions registered in the study; None when there are none."""
     judged: Judged | None = None
     """What judges say; None when the study holds no judgments."""
+    axes: Axes | None = None
+    """Drift, illegibility and the loss of a property, each by itself, and what monitors are worth; None when they were not looked at."""
     exclusions: Sequence[Exclusion] = ()
     rejected: int = 0
     """Records that could not be read as traces."""
@@ -148,6 +151,12 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
         return what_continues(self.continued)
 
     @cached_property
+    def watched(self) -> tuple[Change, ...]:
+        """What monitors are worth in each run; empty where none is held against a truth."""
+        found = [one for watched in (self.axes.watched if self.axes else ()) for one in watched.found]
+        return tuple(Change(sentence=one.sentence(), run=one.run) for one in found)
+
+    @cached_property
     def thought(self) -> tuple[Change, ...]:
         """What is said of each thought beside each action, where judges were asked about both."""
         pairs = self.judged.thoughts.pairs if self.judged and self.judged.thoughts else ()
@@ -156,7 +165,7 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def sentences(self) -> tuple[str, ...]:
         """What changed, in sentences with numbers; each names its run where there are several."""
-        tried = (*self.gamed, *self.exploited, *self.moved, *self.went_on)
+        tried = (*self.gamed, *self.exploited, *self.moved, *self.went_on, *self.watched)
         every = (*self.changes, *tried, *(change for change in self.thought if not change.is_flag))
         several = len({change.run for change in every}) > 1
         told = [verdict.sentence() for verdict in self.foretold.verdicts] + [*self.foretold.faults] if self.foretold else []

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Literal, Protocol, Self
 import msgspec
 import polars as pl
 
+from cotdrift import watching
 from cotdrift.comparison import Counts
+from cotdrift.comparisons.distance import words_apart
 from cotdrift.comparisons.lexical import Term, concordance, count_terms, terms, watch_list
 from cotdrift.corpus import Checkpoint, clear_unfinished, whole_file
-from cotdrift.costs import Cost, costs
 from cotdrift.errors import InputError, NotEnough, UnknownName
 from cotdrift.format import Reading
 from cotdrift.formats import find_sources, identify
@@ -24,19 +25,19 @@ from cotdrift.grading import Graded
 from cotdrift.ingest import Ingested, ingest_file, rejected_records
 from cotdrift.measure import Measure
 from cotdrift.measurement import Measurements, measure_corpus
-from cotdrift.monitor import Intervention, Monitor, Watch
-from cotdrift.monitorability import Monitorability, monitorability, over_runs
 from cotdrift.progress import progress
 from cotdrift.references.human import human
-from cotdrift.resampled import decided
 from cotdrift.scores import scores_of
 from cotdrift.serving import Serving, check_serving
 from cotdrift.shelf import collect
-from cotdrift.trend import Trend
+from cotdrift.trend import Trend, trend_of
 from cotdrift.values import WHO, Values
 from cotdrift.wordcount import Said, WordCounts, count_corpus
 
 if TYPE_CHECKING:
+    from cotdrift.costs import Cost
+    from cotdrift.monitor import Watch
+    from cotdrift.monitorability import Monitorability
     from cotdrift.trace import Trace
 
 Against = Literal["start", "human", "answers"]
@@ -236,58 +237,32 @@ class Study(Graded):
 
     def monitorability(self, watch: Watch, *, run: str | None = None, seed: int = 0) -> list[Monitorability]:
         """What each monitor is worth over the steps of each run: an entry a run and monitor."""
-        found = []
-        for monitor in watch.monitors:
-            frames = self.watched(watch, monitor, run=run)
-            if watch.as_seeds:
-                found.append(over_runs(frames, watch, monitor, seed=seed))
-            else:
-                found += [monitorability(frame, watch, monitor, run=name, seed=seed) for name, frame in frames.items()]
-        return found
+        return watching.monitorability_of(self, watch, run=run, seed=seed)
 
     def costs(self, watch: Watch, *, run: str | None = None, seed: int = 0) -> list[Cost]:
         """Which drift goes with the errors of each monitor: an entry a run, monitor, measure and kind; none for an intervention."""
-        if watch.archetype == "intervention":
-            return []
-        drift = {name: self.values(name).frame.select("transcript_id", pl.col("value").alias(name)) for name in self.measures()}
+        return watching.costs_of(self, watch, run=run, seed=seed)
+
+    def word_distance(self, *, run: str | None = None, seed: int = 0) -> list[Trend]:
+        """How far the words of each checkpoint are from those of its run's first one, on shared prompts; a run of one has no trend."""
+        self.count_words()
         found = []
-        for monitor in watch.monitors:
-            for name, frame in self.watched(watch, monitor, run=run).items():
-                judged = decided(frame, watch)
-                others = [measure for measure in drift if measure != monitor.name]
-                for measure in others:
-                    judged = judged.join(drift[measure], on="transcript_id", how="left")
-                found += costs(judged, others, run=name, monitor=monitor.name, seed=seed)
+        for name, checkpoints in self.chosen(run).items():
+            first, *others = [self._counts(checkpoint, "reasoning", (), None) for checkpoint in checkpoints]
+            parts = [
+                words_apart(first, other).with_columns(step=pl.lit(at.step, pl.Int64))
+                for at, other in zip(checkpoints[1:], others, strict=True)
+            ]
+            if not any(part.height for part in parts):
+                continue
+            every = pl.concat(parts)
+            at_first = every.unique(["environment", "prompt_id"], maintain_order=True).with_columns(
+                step=pl.lit(checkpoints[0].step, pl.Int64), value=pl.lit(0.0)
+            )
+            found.append(
+                trend_of(pl.concat([at_first, every]), run=name, measure="word_distance", unit="share of words", version=1, seed=seed)
+            )
         return found
-
-    def watched(self, watch: Watch, monitor: Monitor, *, run: str | None = None) -> dict[str, pl.DataFrame]:
-        """The traces of each run whose truth is known: where each belongs, its truth, the monitor's score (null where there is none)."""
-        runs = self.chosen(run)
-        self._check_environment(watch.environment)
-        scores = monitor.scores(self.corpus) if monitor.pattern else self.values(monitor.name).frame
-        truth = self.values(watch.truth).frame.filter(pl.col("value").is_not_null()).select(*WHO, truth="value")
-        frame = truth.join(scores.select("transcript_id", score="value"), on="transcript_id", how="left")
-        if watch.environment is not None:
-            frame = frame.filter(pl.col("environment") == watch.environment)
-        if watch.intervention is not None:
-            frame = self._in_arms(frame, watch.intervention)
-        found = {name: frame.filter(pl.col("run") == name) for name in runs}
-        if not any(part.height for part in found.values()):
-            raise NotEnough(f"{watch.truth} is not known of any of these traces. Name an outcome that they have.")
-        return {name: part for name, part in found.items() if part.height}
-
-    def _in_arms(self, frame: pl.DataFrame, intervention: Intervention) -> pl.DataFrame:
-        """The traces of the two arms; `treated` says which of them have the intervention."""
-        column, levels = f"condition_{intervention.factor}", (intervention.without, intervention.with_it)
-        known = [name.removeprefix("condition_") for name in self.corpus.scan().collect_schema().names() if name.startswith("condition_")]
-        if intervention.factor not in known:
-            raise UnknownName("condition", intervention.factor, known)
-        arms = self.corpus.scan().select("transcript_id", level=column).collect()
-        for level in levels:
-            if level not in arms["level"]:
-                raise UnknownName(f"level of {intervention.factor}", level, arms["level"].drop_nulls().unique().to_list())
-        both = frame.join(arms.filter(pl.col("level").is_in(levels)), on="transcript_id")
-        return both.with_columns(treated=pl.col("level") == intervention.with_it).drop("level")
 
     def _check_environment(self, environment: str | None) -> None:
         known = self.corpus.scan().select(pl.col("environment").unique()).collect()["environment"].to_list()
