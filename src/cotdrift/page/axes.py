@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cotdrift.figures.monitors import cost_rows, environment_rows, monitor_rows, over_steps, panel
 from cotdrift.figures.trends import small_multiples, trend_rows
+from cotdrift.find_axes import PROXIES
 from cotdrift.findings import Findings
 from cotdrift.monitorability import bounded
 from cotdrift.page import shown
@@ -109,13 +110,24 @@ def _short(axis: Axis, run: str) -> dict[str, Any]:
     if axis.name == "drift":
         said = [_level(here[0])]
     elif axis.name == "loss":
-        said = [f"{trend.measure}: {_ends(trend)}{'' if trend in clear else ', no clear change'}" for trend in here]
+        said = [f"{trend.measure}: {_ends(trend)}, {_change(trend)}{'' if trend in clear else ', not clear'}" for trend in here]
     else:
         what = "proxies" if axis.is_proxy else "shares of passages"
-        said = [f"{trend.measure.replace('_', ' ')}: {_ends(trend)}, {signed_change(trend)}" for trend in clear] or [
-            f"no clear change in {len(here)} {what}"
-        ]
+        said = [f"{trend.measure.replace('_', ' ')}: {signed_change(trend)} on shared prompts, {_way(axis, trend)}" for trend in clear]
+        said = said or [f"no clear change in {len(here)} {what}"]
     return {"title": ASKED[axis.name][0] + (", by proxies" if axis.is_proxy else ""), "said": said, "is_clear": bool(clear)}
+
+
+def _way(axis: Axis, trend: Trend) -> str:
+    """To which end a clear change goes."""
+    is_up = trend.contrast is not None and trend.contrast.value > 0
+    is_worse = is_up == (PROXIES.get(trend.measure, "high") == "high" if axis.is_proxy else True)
+    return "less legible" if is_worse else "more legible"
+
+
+def _change(trend: Trend) -> str:
+    change = trend.contrast
+    return "nothing to compare" if change is None else _signed(change.value, change.low, change.high)
 
 
 def _level(trend: Trend) -> str:
