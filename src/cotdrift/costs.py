@@ -27,7 +27,8 @@ LEAST_WRONG = 10
 """Traces that a monitor must misjudge, and must judge rightly, for anything to be said of what it costs."""
 LEAST_PROMPTS = 8
 ALPHA = 0.05
-MOST_SAID = 4
+MOST_SAID, STILL = 4, 0.05
+"""How many are said; and the deviations within which a measure hardly moved."""
 SWEEPS, ENOUGH = 200, 1e-9
 
 Kind = Literal["found", "passed"]
@@ -173,6 +174,8 @@ def _said(cost: Cost) -> str:
     said = f"Of traces {trace} the property, those with one standard deviation more {name} are rightly {done} {told}"
     if cost.over_training is None or cost.moved is None:
         return f"{said}."
+    if abs(cost.moved) < STILL:
+        return f"{said}; it hardly moved."
     return f"{said}; it moved by {cost.moved:+.1f} from first to last, which goes with {_points(*cost.over_training)}.".replace("-", "−")
 
 

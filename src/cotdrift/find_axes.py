@@ -12,6 +12,7 @@ from cotdrift.costs import Cost
 from cotdrift.estimate import holm
 from cotdrift.evidence import Evidence, halves
 from cotdrift.find_graded import Judged
+from cotdrift.legible import GRADERS
 from cotdrift.monitor import Watch, watches_in
 from cotdrift.monitorability import Monitorability
 from cotdrift.resampled import decided
@@ -44,6 +45,8 @@ class Axis(Struct, frozen=True, kw_only=True):
     """What it is measured by, in a sentence."""
     trends: Sequence[Trend] = ()
     """An entry a run and number; empty where nothing measures it here."""
+    worse: Mapping[str, str] = {}
+    """Which end of each number is the illegible one: `high` or `low`."""
     is_proxy: bool = False
     """Whether these numbers stand in for what was not asked."""
     way_out: str = ""
@@ -115,11 +118,16 @@ def _drift(study: Study, seed: int) -> Axis:
 
 
 def _illegibility(judged: Judged | None, trends: Sequence[Trend], values: Mapping[str, Values]) -> Axis:
-    shares = [trend for found in (judged.legibility if judged else ()) for trend in found.shares]
-    if judged and shares:
-        by = f"Judges: the share of passages at or below each bound of {', '.join(found.grader for found in judged.legibility)}."
+    if judged and judged.legibility:
+        shares = {trend.measure: "high" for found in judged.legibility for trend in found.shares}
+        told = [trend for found in judged.legibility for trend in found.shares]
+        for card in judged.cards:  # a scale without bounds is told by its mean
+            if card.grader.name in GRADERS and not any(measure.startswith(f"{card.grader.name}.") for measure in shares):
+                told += [rates.judged for rates in card.rates]
+                shares |= {rates.judged.measure: card.grader.worse for rates in card.rates}
+        by = f"What judges say to {', '.join(found.grader for found in judged.legibility)}: by the share of passages at or below a bound."
         read = [passage for found in judged.legibility[:1] for passage in found.worst]
-        return Axis(name="illegibility", by=by, trends=shares, read=read)
+        return Axis(name="illegibility", by=by, trends=told, worse=shares, read=read)
     proxies = [trend for trend in trends if trend.measure in PROXIES and any(point.value for point in trend.points)]
     way_out = "Have it judged: cotdrift grade STUDY legibility --model-role grader=MODEL"
     if not proxies:
@@ -128,15 +136,14 @@ def _illegibility(judged: Judged | None, trends: Sequence[Trend], values: Mappin
         "Proxies, as no judge was asked: measures that go with text that is hard to read. Illegible is fewer function words, and more of "
         "each of the others. None of them knows whether anybody can read it."
     )
-    axis = Axis(name="illegibility", by=by, trends=proxies, is_proxy=True, way_out=way_out)
     runs = dict.fromkeys(trend.run for trend in proxies)
-    read = [passage for run in runs for passage in _extreme(_foremost(axis, run), values)]
-    return Axis(name="illegibility", by=by, trends=proxies, is_proxy=True, way_out=way_out, read=read)
+    read = [passage for run in runs for passage in _extreme(_foremost(proxies, run), values)]
+    return Axis(name="illegibility", by=by, trends=proxies, worse=PROXIES, is_proxy=True, way_out=way_out, read=read)
 
 
-def _foremost(axis: Axis, run: str) -> Trend:
+def _foremost(proxies: Sequence[Trend], run: str) -> Trend:
     """The proxy that moved most surely, or the first."""
-    of_run = [trend for trend in axis.trends if trend.run == run]
+    of_run = [trend for trend in proxies if trend.run == run]
     return min(of_run, key=lambda trend: 1.0 if trend.contrast is None or trend.contrast.p is None else trend.contrast.p)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
+from cotdrift.comparisons.distance import said_of
 from cotdrift.continuation_sentences import what_continues
 from cotdrift.exploited import what_is_exploited
 from cotdrift.motive_sentences import what_moves
@@ -151,6 +152,12 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
         return what_continues(self.continued)
 
     @cached_property
+    def drifted(self) -> tuple[Change, ...]:
+        """How much of the words of each run is others; empty where that was not looked at."""
+        trends = [trend for axis in (self.axes.axes if self.axes else ()) if axis.name == "drift" for trend in axis.trends]
+        return tuple(Change(sentence=said_of(trend), run=trend.run, measure=trend.measure) for trend in trends)
+
+    @cached_property
     def watched(self) -> tuple[Change, ...]:
         """What monitors are worth in each run; empty where none is held against a truth."""
         found = [one for watched in (self.axes.watched if self.axes else ()) for one in watched.found]
@@ -165,7 +172,7 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def sentences(self) -> tuple[str, ...]:
         """What changed, in sentences with numbers; each names its run where there are several."""
-        tried = (*self.gamed, *self.exploited, *self.moved, *self.went_on, *self.watched)
+        tried = (*self.gamed, *self.exploited, *self.moved, *self.went_on, *self.drifted, *self.watched)
         every = (*self.changes, *tried, *(change for change in self.thought if not change.is_flag))
         several = len({change.run for change in every}) > 1
         told = [verdict.sentence() for verdict in self.foretold.verdicts] + [*self.foretold.faults] if self.foretold else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -10,6 +11,9 @@ from scipy.sparse import csr_matrix
 
 from cotdrift.comparison import Counts
 from cotdrift.estimate import Floats, Ints
+
+if TYPE_CHECKING:
+    from cotdrift.trend import Trend
 
 FOLDS, SWAPS = 5, 100
 ROUNDED = 1e-12
@@ -44,6 +48,18 @@ def words_apart(first: Counts, last: Counts, *, seed: int = 0) -> pl.DataFrame:
     wider = max(1.0, by_chance / error) if error > 0 else 1.0
     value = value.mean() + wider * (value - value.mean())
     return shared.select(PROMPT).with_columns(value=pl.Series(value), missing_reason=pl.lit(None, pl.String))
+
+
+def said_of(trend: Trend) -> str:
+    """How much of the words is others at the last checkpoint, in a sentence; `trend` is over the mean of `words_apart`."""
+    first, last = trend.points[0], trend.points[-1]
+    if last.value is None:
+        return "Too little is said at the last checkpoint on prompts of the first for its words to be held against them."
+    bounds = "" if last.low is None or last.high is None else f" [{100 * last.low:.1f}, {100 * last.high:.1f}]".replace("-", "−")
+    share, since = f"{100 * last.value:.1f}%{bounds}", f"step {first.step:,}"
+    if last.low is None or last.low <= 0:
+        return f"On the same prompts no clear drift of words is seen from {since} to {last.step:,}: {share} are others."
+    return f"At step {last.step:,} at least {share} of words are others than at {since} on the same prompts."
 
 
 def _told_by_others(change: csr_matrix, folds: Ints, signs: Floats) -> Floats:

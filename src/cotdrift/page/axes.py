@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from cotdrift.figures.monitors import cost_rows, environment_rows, monitor_rows, over_steps, panel
 from cotdrift.figures.trends import small_multiples, trend_rows
-from cotdrift.find_axes import PROXIES
 from cotdrift.findings import Findings
 from cotdrift.monitorability import bounded
 from cotdrift.page import shown
@@ -30,7 +29,7 @@ ASKED = {
     "loss": ("Loss of a property", "Can a monitor still tell what matters from it? That can be lost in words that everybody understands."),
 }
 SHOWN_TERMS = 4
-SHOWN_COSTS = 12
+SHOWN_COSTS = 3
 FIGURES = {"monitors": over_steps}
 
 
@@ -112,7 +111,7 @@ def _short(axis: Axis, run: str) -> dict[str, Any]:
     elif axis.name == "loss":
         said = [f"{trend.measure}: {_ends(trend)}, {_change(trend)}{'' if trend in clear else ', not clear'}" for trend in here]
     else:
-        what = "proxies" if axis.is_proxy else "shares of passages"
+        what = "proxies" if axis.is_proxy else "numbers"
         said = [f"{trend.measure.replace('_', ' ')}: {signed_change(trend)} on shared prompts, {_way(axis, trend)}" for trend in clear]
         said = said or [f"no clear change in {len(here)} {what}"]
     return {"title": ASKED[axis.name][0] + (", by proxies" if axis.is_proxy else ""), "said": said, "is_clear": bool(clear)}
@@ -121,8 +120,7 @@ def _short(axis: Axis, run: str) -> dict[str, Any]:
 def _way(axis: Axis, trend: Trend) -> str:
     """To which end a clear change goes."""
     is_up = trend.contrast is not None and trend.contrast.value > 0
-    is_worse = is_up == (PROXIES.get(trend.measure, "high") == "high" if axis.is_proxy else True)
-    return "less legible" if is_worse else "more legible"
+    return "less legible" if is_up == (axis.worse[trend.measure] == "high") else "more legible"
 
 
 def _change(trend: Trend) -> str:
@@ -152,6 +150,7 @@ def _watched(findings: Findings, watched: Watched) -> dict[str, Any]:
         at["runs"].append(_run(one))
     traces = {trace.transcript_id: trace for trace in findings.traces}
     clear = [cost for cost in watched.costs if cost.is_clear]
+    foremost = [one for of in _by_monitor(clear).values() for one in of[:SHOWN_COSTS]]
     return {
         "asked": watched.watch.sentence,
         "truth": watched.watch.truth,
@@ -160,13 +159,21 @@ def _watched(findings: Findings, watched: Watched) -> dict[str, Any]:
         "panels": list(told.values()),
         "sentences": [(one.run, one.sentence()) for one in watched.found],
         "rows": [_table_row(one) for one in watched.found],
-        "costs": [_cost(cost) for cost in clear[:SHOWN_COSTS]],
-        "more_costs": max(0, len(clear) - SHOWN_COSTS),
+        "costs": [_cost(cost) for cost in foremost],
+        "more_costs": len(clear) - len(foremost),
         "tested": len(watched.costs),
         "first": watched.watch.monitors[0].name,
         "read": passages(watched.read, traces),
         "warnings": [f"{one.run}, {one.monitor.name}: {warning}" for one in watched.found for warning in one.warnings],
     }
+
+
+def _by_monitor(costs: list[Cost]) -> dict[tuple[str, str], list[Cost]]:
+    """The costs of each run and monitor, the surest first."""
+    found: dict[tuple[str, str], list[Cost]] = {}
+    for cost in costs:
+        found.setdefault((cost.run, cost.monitor), []).append(cost)
+    return found
 
 
 def _run(one: Monitorability) -> dict[str, Any]:
@@ -208,7 +215,7 @@ def _cost(cost: Cost) -> dict[str, Any]:
         "run": cost.run,
         "monitor": cost.monitor,
         "measure": cost.measure,
-        "kind": "found, of those with it" if cost.kind == "found" else "passed, of those without",
+        "kind": "found" if cost.kind == "found" else "passed",
         "effect": points(cost.effect.value, cost.effect.low, cost.effect.high),
         "moved": "" if cost.moved is None else _signed(cost.moved, None, None),
         "over_training": points(*cost.over_training) if cost.over_training else "",
