@@ -408,6 +408,16 @@ def test_the_command_says_it_and_keeps_what_was_asked(study: cd.Study) -> None:
     assert '"g_mean2"' in as_json.output
 
 
+def test_an_intervention_is_read_off_a_condition(study: cd.Study) -> None:
+    arms = Intervention.parse("hint:none:shown")
+    (found,) = study.monitorability(Watch.of("words=reasoning:grader|points", truth="hacks", archetype="intervention", intervention=arms))
+    (first, _) = found.points
+    assert first.yes + first.no <= 72
+    assert found.environments == ()
+    assert any("two traces in each arm" in warning for warning in found.warnings)  # one of three samples has the hint
+    assert study.costs(Watch.of("words=all:grader", truth="hacks", archetype="intervention", intervention=arms)) == []
+
+
 @pytest.mark.parametrize(
     ("make", "fault"),
     [

@@ -74,7 +74,8 @@ def costs(frame: pl.DataFrame, measures: Sequence[str], *, run: str, monitor: st
     their unit (CR1; scores of whole prompts flipped). Nothing is said of a kind with fewer than ten judged rightly, or misjudged.
     """
     found: list[Cost] = []
-    for kind, truth in (("found", 1.0), ("passed", 0.0)):
+    kinds: tuple[tuple[Kind, float], ...] = (("found", 1.0), ("passed", 0.0))
+    for kind, truth in kinds:
         of_kind = frame.filter(pl.col("truth").cast(pl.Float64) == truth).with_columns(right=(pl.col("says") == truth).cast(pl.Float64))
         for measure in measures:
             if measure == SAME_AS_LENGTH:
@@ -86,7 +87,7 @@ def costs(frame: pl.DataFrame, measures: Sequence[str], *, run: str, monitor: st
             effect = _effect(here, measure, seed)
             if effect is not None:
                 moved = _moved(frame, here, measure)
-                found.append(Cost(run=run, monitor=monitor, measure=measure, kind=kind, effect=effect, moved=moved, wrong=wrong))  # type: ignore[arg-type]
+                found.append(Cost(run=run, monitor=monitor, measure=measure, kind=kind, effect=effect, moved=moved, wrong=wrong))
     adjusted = benjamini_hochberg([cost.effect.p for cost in found])
     told = [replace(cost, p_adjusted=p) for cost, p in zip(found, adjusted, strict=True)]
     return sorted(told, key=lambda cost: (1.0 if cost.p_adjusted is None else cost.p_adjusted, -abs(cost.effect.value)))

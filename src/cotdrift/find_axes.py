@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 from msgspec import Struct
 
 from cotdrift.costs import Cost
+from cotdrift.errors import CotdriftError, InputError
 from cotdrift.estimate import holm
 from cotdrift.evidence import Evidence, halves
 from cotdrift.find_graded import Judged
@@ -95,12 +96,16 @@ def find_axes(
 ) -> Axes:
     """The three axes of a study.
 
-    `trends` and `values` are those of its measures. Monitors are those that `cotdrift monitor` kept, and with them each grader of which
-    `truths` names the outcome that is its truth.
+    `trends` and `values` are those of its measures. Monitors are those that `cotdrift monitor` kept, and with them each grader of yes and
+    no of which `truths` names an outcome that is its truth.
     """
     watches = watches_in(study.folder)
     known = {(watch.truth, monitor.name) for watch in watches for monitor in watch.monitors}
-    watches += [Watch.of(grader, truth=outcome) for grader, outcome in (truths or {}).items() if (outcome, grader) not in known]
+    graders = {name for name, grader in study.graders().items() if grader.is_yes_or_no}
+    for grader, outcome in (truths or {}).items():
+        truth = study.values(outcome).frame["value"].drop_nulls()
+        if grader in graders and (outcome, grader) not in known and len(truth) and truth.is_in([0.0, 1.0]).all():
+            watches.append(Watch.of(grader, truth=outcome))
     told = [_watched(study, watch, seed) for watch in watches]
     return Axes(axes=(_drift(study, seed), _illegibility(judged, trends, values), _loss(told)), watched=told)
 
@@ -159,7 +164,7 @@ def _extreme(trend: Trend, values: Mapping[str, Values]) -> list[Evidence]:
 
 def _loss(told: Sequence[Watched]) -> Axis:
     way_out = "Hold a monitor against a truth: cotdrift monitor STUDY --monitor MONITOR --truth OUTCOME"
-    found = [one for watched_ in told for one in watched_.found]
+    found = [one for of_property in told for one in of_property.found]
     trends = [trend for one in found if (trend := as_trend(one)) is not None]
     if not trends:
         return Axis(name="loss", by="No monitor is held against a truth.", way_out=way_out)
@@ -212,9 +217,13 @@ def as_trend(found: Monitorability) -> Trend | None:
 
 
 def _watched(study: Study, watch: Watch, seed: int) -> Watched:
-    found = study.monitorability(watch, seed=seed)
-    costs = study.costs(watch, seed=seed)
-    return Watched(watch=watch, found=found, costs=costs, read=_misjudged(study, watch))
+    try:
+        found = study.monitorability(watch, seed=seed)
+    except CotdriftError as fault:
+        raise InputError(
+            f"{study.folder}: monitors of {watch.truth} were kept, and cannot be had. {fault} Or remove {watch.file}."
+        ) from None
+    return Watched(watch=watch, found=found, costs=study.costs(watch, seed=seed), read=_misjudged(study, watch))
 
 
 def _misjudged(study: Study, watch: Watch) -> list[Evidence]:
@@ -231,9 +240,9 @@ def _misjudged(study: Study, watch: Watch) -> list[Evidence]:
     return read
 
 
-def _to_read(row: Mapping[str, object], label: str, truth: str, *, judge: str = "") -> Evidence:
+def _to_read(row: Mapping[str, Any], label: str, truth: str, *, judge: str = "") -> Evidence:
     told = {name: row[name] for name in ("run", "step", "when", "transcript_id")}
-    return Evidence(judge=judge, label=label, quote=None, reason="", truth=truth, **told)  # type: ignore[arg-type]
+    return Evidence(judge=judge, label=label, quote=None, reason="", truth=truth, **told)
 
 
 def _excludes_nought(trend: Trend) -> bool:

@@ -149,10 +149,14 @@ class Watch(Struct, frozen=True, kw_only=True):
             "intervention": f"whether {self.intervention.factor if self.intervention else ''} brought {self.truth} about",
         }[self.archetype]
 
+    @property
+    def file(self) -> str:
+        """Where a study keeps it."""
+        return f"{FOLDER}/{re.sub(r'[^A-Za-z0-9]+', '_', f'{self.truth} {self.archetype}')}.json"
+
     def keep(self, folder: Path) -> None:
         """Write it into a study's folder, where its report looks; what was kept of the same truth is replaced."""
-        name = re.sub(r"\W+", "_", f"{self.truth} {self.archetype}")
-        with whole_file(folder / FOLDER / f"{name}.json") as path:
+        with whole_file(folder / self.file) as path:
             path.write_bytes(msgspec.json.format(msgspec.json.encode(self)))
 
 

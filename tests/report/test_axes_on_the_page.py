@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cotdrift.errors import InputError
 from cotdrift.find import find
 from cotdrift.find_axes import Axes, find_axes
 from cotdrift.find_graded import Judged
@@ -162,6 +163,15 @@ def test_judges_take_the_place_of_proxies_and_a_graders_truth_makes_it_a_monitor
     assert illegibility.worse["legibility.at_most_3"] == illegibility.worse["legibility_9"] == "high"
     assert {trend.measure for trend in loss.trends} == {"metagaming on thinks"}
     assert [passage.label for passage in loss.read][:1] == ["false alarm"]  # of the prompt that the judge errs on
+
+
+def test_monitors_that_are_no_longer_there_are_named_with_their_file(judged_study: Study, judged: Judged, tmp_path: Path) -> None:
+    study = drifting(tmp_path)
+    Watch.of("gone", truth="hacks").keep(study.folder)
+    with pytest.raises(InputError, match=r"gone.*monitors/hacks_outcome\.json"):
+        find_axes(study, None, [], {})
+    numbers = find_axes(judged_study, judged, [], {}, truths={"legibility": "thinks", "metagaming": "reasoning_words"})
+    assert numbers.watched == []  # a scale is no monitor of yes and no, and a number no truth
 
 
 def test_hostile_names_and_texts_make_no_element(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def section(findings: Findings, of: Rows) -> dict[str, Any] | None:
     return {
         "axes": told,
         "overview": [(run, [_short(axis, run) for axis in findings.axes.axes]) for run in _runs(findings)],
-        "watched": [_watched(findings, watched) for watched in findings.axes.watched],
+        "watched": [_watched(watched) for watched in findings.axes.watched],
         "has_environments": "monitors_by_environment" in of,
         "has_costs": "monitor_costs" in of,
     }
@@ -143,12 +143,11 @@ def _ends(trend: Trend) -> str:
     return f"{first} → {last}"
 
 
-def _watched(findings: Findings, watched: Watched) -> dict[str, Any]:
+def _watched(watched: Watched) -> dict[str, Any]:
     told: dict[str, dict[str, Any]] = {}
     for one in watched.found:
         at = told.setdefault(panel(one), {"name": panel(one), "reads": one.monitor.scope or "", "pattern": one.monitor.pattern, "runs": []})
         at["runs"].append(_run(one))
-    traces = {trace.transcript_id: trace for trace in findings.traces}
     clear = [cost for cost in watched.costs if cost.is_clear]
     foremost = [one for of in _by_monitor(clear).values() for one in of[:SHOWN_COSTS]]
     return {
@@ -157,13 +156,10 @@ def _watched(findings: Findings, watched: Watched) -> dict[str, Any]:
         "fpr": f"{100 * watched.watch.fpr:g}%",
         "archetype": watched.watch.archetype,
         "panels": list(told.values()),
-        "sentences": [(one.run, one.sentence()) for one in watched.found],
         "rows": [_table_row(one) for one in watched.found],
         "costs": [_cost(cost) for cost in foremost],
         "more_costs": len(clear) - len(foremost),
         "tested": len(watched.costs),
-        "first": watched.watch.monitors[0].name,
-        "read": passages(watched.read, traces),
         "warnings": [f"{one.run}, {one.monitor.name}: {warning}" for one in watched.found for warning in one.warnings],
     }
 
