@@ -290,9 +290,12 @@ class _Found(NamedTuple):
         if not used:
             why = dict.fromkeys(one.cells[place].dropped or "traces of one of the two kinds are lacking, or too few" for one in chosen)
             return made(value=None, method=f"{name}; {'; '.join(why)}")
-        mean = self.runs or (averaged([one.seen for one in used]), averaged([one.draws for one in used]), _clusters(used, place))
-        value = float(mean[0][place, number])
-        bounds = percentiles(mean[1][:, place, number], value, mean[2])
+        if self.runs is not None:
+            value, draws, clusters = float(self.runs.seen[place, number]), self.runs.draws[:, place, number], self.runs.many
+        else:
+            value = float(np.mean([one.seen[place, number] for one in used]))
+            draws, clusters = averaged([one.draws[:, place, number] for one in used]), _clusters(used, place)
+        bounds = percentiles(draws, value, clusters)
         if bounds is None:
             return made(value=value, method=f"{name}; one prompt, so no interval")
         low, high = bounds
