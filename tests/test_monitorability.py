@@ -19,6 +19,7 @@ from cotdrift.errors import InputError, UnknownName
 from cotdrift.gmean import area_under, from_each_cut, worth
 from cotdrift.monitor import Intervention, Monitor, Watch, watches_in
 from cotdrift.monitorability import Monitorability, monitorability, over_runs
+from cotdrift.resampled import decided
 
 HACKS = Watch(truth="hacks", monitors=(Monitor(name="judge"),))
 ARMS = Watch(truth="hacks", monitors=HACKS.monitors, archetype="intervention", intervention=Intervention.parse("hint:none:shown"))
@@ -273,6 +274,29 @@ def test_too_few_to_know_the_false_alarms_is_said() -> None:
     strict = Watch.of("judge", truth="hacks", fpr=0.01)
     assert any("and 1,525 are needed" in warning for warning in told(frame, strict).warnings)
     assert not any("are needed" in warning for warning in told(sampled(np.random.default_rng(11), prompts=100)).warnings)
+
+
+def test_a_threshold_is_that_of_the_first_checkpoint_that_has_both_kinds() -> None:
+    frame = sampled(np.random.default_rng(18), steps=(0, 50, 100), shift=1.0)
+    nothing = frame.with_columns(truth=pl.when(pl.col("step") == 0).then(0.0).otherwise("truth"))
+    found = told(nothing)
+    assert found.points[0].frozen.g_mean2.value is None
+    assert found.points[1].frozen.g_mean2 == found.points[1].tuned.g_mean2
+    assert found.points[2].frozen.g_mean2.value < found.points[2].tuned.g_mean2.value
+    assert (found.lost.since, found.lost.step) == (50, 100)
+    assert any("the threshold is that of step 50" in warning for warning in found.warnings)
+    never = told(frame.with_columns(truth=pl.lit(0.0)))
+    assert never.lost is None
+    assert "nothing can be said" in never.sentence()
+
+
+def test_of_a_process_only_what_is_not_found_is_an_error() -> None:
+    frame = flagged(sampled(np.random.default_rng(19)))
+    process = Watch.of("judge", truth="hacks", archetype="process")
+    assert set(decided(frame, process)["truth"]) == {1.0}
+    both = decided(frame, HACKS)
+    assert set(both["truth"]) == {0.0, 1.0}
+    assert both["says"].to_list() == frame["score"].to_list()
 
 
 def test_runs_that_differ_widen_the_interval() -> None:

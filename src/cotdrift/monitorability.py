@@ -59,7 +59,7 @@ class AtStep(Struct, frozen=True, kw_only=True):
     missing: int
     """Traces whose truth is known, and of which the monitor says nothing."""
     frozen: Told
-    """By the threshold that was set at the first checkpoint."""
+    """By the threshold that was set at the first checkpoint with traces of both kinds."""
     tuned: Told
     """By one that is set anew at each."""
     auroc: Estimate
@@ -264,7 +264,8 @@ class _Found(NamedTuple):
             if not np.isfinite(value):
                 return None
             apart = draws[:, last, number] - draws[:, first, number]
-            if not np.nanstd(apart):
+            apart = apart[np.isfinite(apart)]
+            if len(apart) and not apart.std():
                 return Contrast(value=value, traces=traces, prompts=clusters, method="no resample differs, so no interval")
             low, high = percentiles(apart, value, clusters) or (None, None)
             return Contrast(value=value, low=low, high=high, traces=traces, prompts=clusters, method=f"{self._how}, the same for both")
@@ -301,6 +302,8 @@ class _Found(NamedTuple):
         low, high = bounds
         if name in ("g_mean2", "tpr", "tnr") and not self.runs:
             low, high = self._with_exact(low, high, used, place, name, way)
+        if low == high:
+            return made(value=value, method=f"{name}; no resample differs, so no interval")
         return made(value=value, low=max(0.0, min(low, value)), high=min(1.0, max(high, value)), method=f"{name}; {self._how}")
 
     def _with_exact(self, low: float, high: float, used: Sequence[Drawn], place: int, name: str, way: int) -> tuple[float, float]:
@@ -332,6 +335,10 @@ class _Found(NamedTuple):
             told.append(f"Not in the mean at every checkpoint, as traces of one kind lack at some: {', '.join(unlike)}.")
         if never and len(never) < len(has):
             told.append(f"In no mean, as nothing can be told at any checkpoint: {', '.join(never)}.")
+        for name, known in has.items():
+            if known.any() and not known[0]:
+                since = self.steps[int(known.argmax())]
+                told.append(f"{name or 'all'}: the threshold is that of step {since:,}, as before it traces of one kind are lacking.")
         for name, one in self.drawn.items():
             told += [f"{name or 'all'}: dropped where {why}." for why in dict.fromkeys(cell.dropped for cell in one.cells) if why]
             told += [f"{name or 'all'}: {why}." for why in dict.fromkeys(cell.note for cell in one.cells) if why]

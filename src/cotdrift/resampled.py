@@ -90,7 +90,10 @@ def environments(frame: pl.DataFrame, watch: Watch, *, resamples: int, seed: int
 
 
 def decided(frame: pl.DataFrame, watch: Watch) -> pl.DataFrame:
-    """The traces that the monitor judged and whose truth is known, with what it `says` by the frozen threshold: 1 or 0."""
+    """The traces that the monitor judged and whose truth is known, with what it `says` by the frozen threshold: 1 or 0.
+
+    Of a process only those in which the path was taken: there is nothing to pass.
+    """
     found, steps = environments(frame, watch, resamples=1, seed=0)
     parts = []
     for name, drawn in found.items():
@@ -99,7 +102,8 @@ def decided(frame: pl.DataFrame, watch: Watch) -> pl.DataFrame:
         bins = np.searchsorted(drawn.cuts, here["score"].cast(pl.Float64).fill_null(np.nan).to_numpy(), side="right")
         says = pl.when((pl.Series(at) >= 0) & pl.col("score").is_not_null()).then(pl.Series((bins >= at).astype(np.float64)))
         parts.append(here.with_columns(says=says))
-    return pl.concat(parts).drop_nulls("says")
+    judged = pl.concat(parts).drop_nulls("says")
+    return judged.filter(pl.col("truth") == 1) if watch.archetype == "process" else judged
 
 
 def says_yes_or_no(frame: pl.DataFrame, watch: Watch) -> bool:
