@@ -345,7 +345,8 @@ class _Found(NamedTuple):
         told += self._too_few(is_flag=is_flag)
         draws = np.concatenate([one.draws[:, has[name], 0].ravel() for name, one in self.drawn.items()])
         if len(draws) and (lacking := float(np.isnan(draws).mean())) > UNDEFINED:
-            told.append(f"In {100 * lacking:.0f}% of resamples one of the two kinds is lacking; intervals leave those out.")
+            why = "the intervention raises nothing" if self.watch.archetype == "intervention" else "one of the two kinds is lacking"
+            told.append(f"In {100 * lacking:.0f}% of resamples {why}; intervals leave those out.")
         if self.watch.archetype != "process":
             said = [self._says_the_same(place) for place in range(len(self.steps))]
             for same in sorted(set(filter(None, said))):
