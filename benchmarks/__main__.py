@@ -14,5 +14,6 @@ for script in (
     "thresholds.py",
     "monitorability.py",
     "judging.py",
+    "importance.py",
 ):
     subprocess.run([sys.executable, str(Path(__file__).with_name(script))], check=True)

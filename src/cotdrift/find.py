@@ -23,6 +23,7 @@ from cotdrift.find_graded import Judged, find_judged
 from cotdrift.findings import Exclusion, Findings, Passages, Sampled
 from cotdrift.foretold import Foretold, foretold
 from cotdrift.gaming import ENVIRONMENTS, Gaming, gaming_of
+from cotdrift.importance import FORCED, OPEN, Importance, importance_of
 from cotdrift.motive import PREFIX, Motive, motive_of
 from cotdrift.ordering import Order, order_of
 from cotdrift.rewarded import GRADER, KINDS, VIEWS, Rewarded, is_of_rubrics, rewarded
@@ -66,8 +67,10 @@ def find(
     passages = [_passages(study, term, run) for run, terms_of_run in shown.items() for term in terms_of_run]
     gaming, ambiguity, motive = _gaming(study, values, seed), _ambiguity(study, values, seed), _motive(study, values)
     experiments, kept, went_on = _tried(study, seed), foretold(study, seed=seed), _continued(study, values, seed)
+    weighed = _importance(study, seed)
     ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
     ids |= {example.transcript_id for of in (gaming, ambiguity, motive, *went_on) if of for example in of.examples}
+    ids |= {name for chain in (weighed.chains if weighed else ()) for sides in chain.examples.values() for side in sides for name in side}
     ids |= {passage.transcript_id for passage in (judged.passages if judged else ())}
     axes = find_axes(study, judged, trends, values, truths=truths, seed=seed)
     ids |= {passage.transcript_id for passage in axes.passages}
@@ -89,6 +92,7 @@ def find(
         ambiguity=ambiguity,
         motive=motive,
         continued=went_on,
+        importance=weighed,
         judged=judged,
         axes=axes,
         tried=experiments,
@@ -99,7 +103,7 @@ def find(
         rejected=rejected,
         warnings=[*_lacking(judged), *_warnings(study, trends)],
         methods=[
-            *_methods(gaming=gaming, ambiguity=ambiguity, motive=motive, prefixes=went_on, graded=judged, axes=axes),
+            *_methods(gaming=gaming, ambiguity=ambiguity, motive=motive, prefixes=went_on, importance=weighed, graded=judged, axes=axes),
             *_of_frame(experiments, kept, swayed_by, rewarded_by),
         ],
         versions=_versions(),
@@ -174,6 +178,19 @@ def _continued(study: Study, values: dict[str, Values], seed: int) -> list[Conti
         for of in looked_for
     ]
     return [one for one in found if one is not None]
+
+
+def _importance(study: Study, seed: int) -> Importance | None:
+    """What the traces of importance say, if there are any."""
+    ours = study.corpus.scan().filter(pl.col("environment").is_in([OPEN, FORCED]))
+    columns = pl.col("transcript_id", "run", "step", "environment", "prompt_id", "answer", "reasoning", "truncated", "extra")
+    frame = ours.select(columns, pl.col("^(condition_(chain|kept)|outcome_answers_so)$")).collect()
+    if "condition_chain" not in frame.columns:
+        return None
+    begun = frame.filter(pl.col("environment") == OPEN).sort(pl.col("condition_kept").cast(pl.Int64), descending=True)
+    longest = begun.unique("condition_chain", keep="first", maintain_order=True)["transcript_id"]
+    wholes = {trace.conditions["chain"]: trace.begun for trace in study.corpus.traces(*longest)}
+    return importance_of(frame, wholes, seed=seed)
 
 
 def _tried(study: Study, seed: int) -> list[Tried]:
@@ -333,7 +350,7 @@ def _lacking(judged: Judged | None) -> list[str]:
     return [card.lacking_sentence for card in (judged.cards if judged else ()) if 2 * card.lacking > 1]
 
 
-def _methods(**of: Gaming | Ambiguity | Motive | Sequence[Continued] | Judged | Axes | None) -> list[str]:
+def _methods(**of: Gaming | Ambiguity | Motive | Sequence[Continued] | Importance | Judged | Axes | None) -> list[str]:
     told = [("methods.txt", True), *((f"methods_{name}.txt", found) for name, found in of.items())]
     return [paragraph for name, applies in told if applies for paragraph in _paragraphs(name)]
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 from cotdrift.comparisons.distance import said_of
 from cotdrift.continuation_sentences import what_continues
 from cotdrift.exploited import what_is_exploited
+from cotdrift.importance_sentences import what_matters
 from cotdrift.motive_sentences import what_moves
 from cotdrift.sentences import Change, what_changed, what_games, what_is_thought
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from cotdrift.find_graded import Judged
     from cotdrift.foretold import Foretold
     from cotdrift.gaming import Gaming
+    from cotdrift.importance import Importance
     from cotdrift.motive import Motive
     from cotdrift.rewarded import Rewarded
     from cotdrift.serving import Serving
@@ -103,6 +105,8 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """What the experiment motive says; None when the study holds none of its traces."""
     continued: Sequence[Continued] = ()
     """What the experiment prefixes says, an entry a behaviour; empty when the study holds none of its traces."""
+    importance: Importance | None = None
+    """What the experiment importance says; None when the study holds none of its traces."""
     tried: Sequence[Tried] = ()
     """Experiments without a page of their own."""
     swayed: dict[str, Sequence[Swayed]] = {}
@@ -164,6 +168,11 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
         return tuple(Change(sentence=one.sentence(), run=one.run) for one in found)
 
     @cached_property
+    def matters(self) -> tuple[Change, ...]:
+        """Which sentences of each run's reasoning matter; empty where that was not tried."""
+        return what_matters(self.importance) if self.importance else ()
+
+    @cached_property
     def thought(self) -> tuple[Change, ...]:
         """What is said of each thought beside each action, where judges were asked about both."""
         pairs = self.judged.thoughts.pairs if self.judged and self.judged.thoughts else ()
@@ -172,7 +181,7 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def sentences(self) -> tuple[str, ...]:
         """What changed, in sentences with numbers; each names its run where there are several."""
-        tried = (*self.gamed, *self.exploited, *self.moved, *self.went_on, *self.drifted, *self.watched)
+        tried = (*self.gamed, *self.exploited, *self.moved, *self.went_on, *self.matters, *self.drifted, *self.watched)
         every = (*self.changes, *tried, *(change for change in self.thought if not change.is_flag))
         several = len({change.run for change in every}) > 1
         told = [verdict.sentence() for verdict in self.foretold.verdicts] + [*self.foretold.faults] if self.foretold else []
