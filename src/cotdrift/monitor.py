@@ -61,12 +61,12 @@ class Monitor(Struct, frozen=True, kw_only=True):
 
         Null where the reasoning is to be read, and is a summary, redacted or absent.
         """
-        told = pl.col("messages").str.contains('"tool_calls"')
+        has_calls = pl.col("messages").str.contains('"tool_calls"')
         columns = ["transcript_id", "reasoning_kind", "reasoning", "answer"]
         found = []
         for checkpoint in corpus.checkpoints():
             for rows in checkpoint.batches([*columns, "messages"]):
-                calls = rows.filter(told)["transcript_id"].to_list() if self.scope != "reasoning" else []
+                calls = rows.filter(has_calls)["transcript_id"].to_list() if self.scope != "reasoning" else []
                 done = {trace.transcript_id: said_and_done(trace) for trace in corpus.traces(*calls)} if calls else {}
                 values = [
                     self._count(kind, reasoning, done.get(of, answer)) for of, kind, reasoning, answer in rows.select(columns).iter_rows()
