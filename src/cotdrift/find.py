@@ -16,6 +16,9 @@ from cotdrift import ambiguity as laddered
 from cotdrift.ambiguity import MORE_OPEN, ORDER, Ambiguity, ambiguity_of, pairs_of
 from cotdrift.arms import Tried, tried
 from cotdrift.continuations import OWN, PATTERN, SHARED, Continued, continued
+from cotdrift.decipher.bench import FOLDER as DECIPHER
+from cotdrift.decipher.bench import Bench
+from cotdrift.decipher.deciphered import Deciphered, deciphered
 from cotdrift.declared import declared_in
 from cotdrift.errors import NotEnough
 from cotdrift.find_axes import Axes, find_axes
@@ -72,6 +75,7 @@ def find(
     ids |= {example.transcript_id for of in (gaming, ambiguity, motive, *went_on) if of for example in of.examples}
     ids |= {name for chain in (weighed.chains if weighed else ()) for sides in chain.examples.values() for side in sides for name in side}
     ids |= {passage.transcript_id for passage in (judged.passages if judged else ())}
+    read = _deciphered(study, seed)
     axes = find_axes(study, judged, trends, values, truths=truths, seed=seed)
     ids |= {passage.transcript_id for passage in axes.passages}
     swayed_by, rewarded_by = _swayed(study, values, seed), _rewarded(study, seed)
@@ -92,6 +96,7 @@ def find(
         ambiguity=ambiguity,
         motive=motive,
         continued=went_on,
+        deciphered=read,
         importance=weighed,
         judged=judged,
         axes=axes,
@@ -103,11 +108,28 @@ def find(
         rejected=rejected,
         warnings=[*_lacking(judged), *_warnings(study, trends)],
         methods=[
-            *_methods(gaming=gaming, ambiguity=ambiguity, motive=motive, prefixes=went_on, importance=weighed, graded=judged, axes=axes),
+            *_methods(
+                gaming=gaming,
+                ambiguity=ambiguity,
+                motive=motive,
+                prefixes=went_on,
+                importance=weighed,
+                graded=judged,
+                axes=axes,
+                decipher=read,
+            ),
             *_of_frame(experiments, kept, swayed_by, rewarded_by),
         ],
         versions=_versions(),
     )
+
+
+def _deciphered(study: Study, seed: int) -> Deciphered | None:
+    """What readers made of the study's decipherment benchmark, if anybody read."""
+    if not Bench.is_in(study.folder):
+        return None
+    found = deciphered(Bench(study.folder / DECIPHER), seed=seed)
+    return found if found.scores.readers else None
 
 
 def _terms(study: Study, watch: Path | None, seed: int) -> dict[Against, pl.DataFrame]:
@@ -350,7 +372,7 @@ def _lacking(judged: Judged | None) -> list[str]:
     return [card.lacking_sentence for card in (judged.cards if judged else ()) if 2 * card.lacking > 1]
 
 
-def _methods(**of: Gaming | Ambiguity | Motive | Sequence[Continued] | Importance | Judged | Axes | None) -> list[str]:
+def _methods(**of: Gaming | Ambiguity | Motive | Sequence[Continued] | Importance | Judged | Axes | Deciphered | None) -> list[str]:
     told = [("methods.txt", True), *((f"methods_{name}.txt", found) for name, found in of.items())]
     return [paragraph for name, applies in told if applies for paragraph in _paragraphs(name)]
 
