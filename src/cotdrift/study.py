@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Literal, Protocol, Self
 import msgspec
 import polars as pl
 
+from cotdrift import watching
 from cotdrift.comparison import Counts
+from cotdrift.comparisons.distance import words_apart
 from cotdrift.comparisons.lexical import Term, concordance, count_terms, terms, watch_list
 from cotdrift.corpus import Checkpoint, clear_unfinished, whole_file
 from cotdrift.errors import InputError, NotEnough, UnknownName
@@ -28,11 +30,14 @@ from cotdrift.references.human import human
 from cotdrift.scores import scores_of
 from cotdrift.serving import Serving, check_serving
 from cotdrift.shelf import collect
-from cotdrift.trend import Trend
+from cotdrift.trend import Trend, trend_of
 from cotdrift.values import WHO, Values
 from cotdrift.wordcount import Said, WordCounts, count_corpus
 
 if TYPE_CHECKING:
+    from cotdrift.costs import Cost
+    from cotdrift.monitor import Watch
+    from cotdrift.monitorability import Monitorability
     from cotdrift.trace import Trace
 
 Against = Literal["start", "human", "answers"]
@@ -229,6 +234,35 @@ class Study(Graded):
         values = self.values(name, term=term, run=run)
         trends = [values.trend(chosen, environment=environment, seed=seed) for chosen in runs]
         return trends if "judges" not in values.frame.columns else [self._judged(trend, values, environment, seed) for trend in trends]
+
+    def monitorability(self, watch: Watch, *, run: str | None = None, seed: int = 0) -> list[Monitorability]:
+        """What each monitor is worth over the steps of each run: an entry a run and monitor."""
+        return watching.monitorability_of(self, watch, run=run, seed=seed)
+
+    def costs(self, watch: Watch, *, run: str | None = None, seed: int = 0) -> list[Cost]:
+        """Which drift goes with the errors of each monitor: an entry a run, monitor, measure and kind; none for an intervention."""
+        return watching.costs_of(self, watch, run=run, seed=seed)
+
+    def word_distance(self, *, run: str | None = None, seed: int = 0) -> list[Trend]:
+        """How far the words of each checkpoint are from those of its run's first one, on shared prompts; a run of one has no trend."""
+        self.count_words()
+        found = []
+        for name, checkpoints in self.chosen(run).items():
+            first, *others = [self._counts(checkpoint, "reasoning", (), None) for checkpoint in checkpoints]
+            parts = [
+                words_apart(first, other).with_columns(step=pl.lit(at.step, pl.Int64))
+                for at, other in zip(checkpoints[1:], others, strict=True)
+            ]
+            if not any(part.height for part in parts):
+                continue
+            every = pl.concat(parts)
+            at_first = every.unique(["environment", "prompt_id"], maintain_order=True).with_columns(
+                step=pl.lit(checkpoints[0].step, pl.Int64), value=pl.lit(0.0)
+            )
+            found.append(
+                trend_of(pl.concat([at_first, every]), run=name, measure="word_distance", unit="share of words", version=1, seed=seed)
+            )
+        return found
 
     def _check_environment(self, environment: str | None) -> None:
         known = self.corpus.scan().select(pl.col("environment").unique()).collect()["environment"].to_list()
