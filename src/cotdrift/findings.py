@@ -199,18 +199,9 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def sentences(self) -> tuple[str, ...]:
         """What changed, in sentences with numbers; each names its run where there are several."""
-        tried = (
-            *self.gamed,
-            *self.exploited,
-            *self.moved,
-            *self.went_on,
-            *self.matters,
-            *self.edited,
-            *self.read,
-            *self.drifted,
-            *self.watched,
-        )
-        every = (*self.changes, *tried, *(change for change in self.thought if not change.is_flag))
+        tried = (*self.gamed, *self.exploited, *self.moved, *self.went_on, *self.matters, *self.edited)
+        watched = (*self.read, *self.drifted, *self.watched)
+        every = (*self.changes, *tried, *watched, *(change for change in self.thought if not change.is_flag))
         several = len({change.run for change in every}) > 1
         told = [verdict.sentence() for verdict in self.foretold.verdicts] + [*self.foretold.faults] if self.foretold else []
         return (*told, *(f"{change.run}: {change.sentence}" if several and change.run else change.sentence for change in every))
