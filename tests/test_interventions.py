@@ -209,6 +209,18 @@ def test_a_paraphrase_that_hides_the_talk_is_called_less_monitorable(tmp_path: P
     assert f'<span class="given">{WANTS} Whoever marks this likes even ones.</span> {GAMES}' in page
 
 
+def test_a_rewriting_that_does_not_end_is_no_edit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reasoned(tmp_path, prompts=2)
+    with serving(BY_TALK, monkeypatch), judge(lambda _prompt: ("They want and want and", "length")) as editor:
+        for name, value in editor.environment.items():
+            monkeypatch.setenv(name, value)
+        asked = ("-T", "property=grader", "-T", "arms=wording", "-T", "samples=1")
+        done = run(tmp_path, *asked, "--model-role", "editor=openai-api/loopback/editor")
+    assert done.exit_code == 0, done.output
+    assert "paraphrased: 2 could not be made: the editor's reply was cut off." in done.output
+    assert all(not trace.outcomes for trace in edited(tmp_path)["paraphrased"])
+
+
 def test_a_reasoning_is_moved_to_the_twin_of_its_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reasoned(tmp_path, prompts=8, twin=True)
     with serving(talkative(talks=0.0, games=lambda said: 1.0 if "grader" in said else 0.0), monkeypatch) as served:

@@ -11,7 +11,7 @@ from inspect_ai.model._generate_config import active_generate_config
 from msgspec import Struct
 from msgspec.structs import replace
 
-from cotdrift.conversation import split_reply
+from cotdrift.conversation import CUT_OFF, split_reply
 from cotdrift.experiments import edits
 from cotdrift.experiments.going_on import MAX_TOKENS, Begun, New, Way, cut_to
 from cotdrift.experiments.intervention_arms import Arm
@@ -197,7 +197,10 @@ class _At(Struct, frozen=True, kw_only=True):
         told = "\n\n".join([task, *(marked(part, text) for part, text in parts.items())])
         editor = get_model(role=EDITOR, required=True)
         most = GenerateConfig(max_tokens=editor.config.max_tokens or MAX_TOKENS)  # a small model may never end by itself
-        said = split_reply((await editor.generate(told, config=most)).completion).answer.strip()
+        output = await editor.generate(told, config=most)
+        if output.stop_reason in CUT_OFF:
+            raise Lacking("the editor's reply was cut off")
+        said = split_reply(output.completion).answer.strip()
         if not said:
             raise Lacking("the editor's reply holds nothing")
         return said
