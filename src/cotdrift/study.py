@@ -16,6 +16,7 @@ import polars as pl
 from cotdrift.comparison import Counts
 from cotdrift.comparisons.lexical import Term, concordance, count_terms, terms, watch_list
 from cotdrift.corpus import Checkpoint, clear_unfinished, whole_file
+from cotdrift.encoders import DEFAULT, encoder_called
 from cotdrift.errors import InputError, NotEnough, UnknownName
 from cotdrift.format import Reading
 from cotdrift.formats import find_sources, identify
@@ -26,10 +27,13 @@ from cotdrift.measurement import Measurements, measure_corpus
 from cotdrift.progress import progress
 from cotdrift.references.human import human
 from cotdrift.scores import scores_of
+from cotdrift.sense import Sense, keep, kept_in, sense_of
 from cotdrift.serving import Serving, check_serving
 from cotdrift.shelf import collect
 from cotdrift.trend import Trend
+from cotdrift.usage import A_PROMPT
 from cotdrift.values import WHO, Values
+from cotdrift.vectors import Kept
 from cotdrift.wordcount import Said, WordCounts, count_corpus
 
 if TYPE_CHECKING:
@@ -329,6 +333,52 @@ class Study(Graded):
                     if len(found) == limit:
                         return found
         return found
+
+    def sense(
+        self,
+        *terms: str,
+        run: str | None = None,
+        encoder: str | Path = DEFAULT,
+        environment: str | None = None,
+        a_prompt: int = A_PROMPT,
+        seed: int = 0,
+    ) -> list[Sense]:
+        """How far each term's uses at every checkpoint are from those at its run's first, by an encoder; kept for the report.
+
+        `encoder` is what `encoders.encoder_called` takes; `a_prompt` the most uses of a prompt at a checkpoint that are looked at.
+        Vectors are kept in the study, so that the same command goes on where it stopped.
+        """
+        if not terms:
+            raise InputError("No term is named. Name one or more: study.sense('reward', 'grader').")
+        runs, wanted = self.chosen(run), list(dict.fromkeys(Term.parse(term) for term in terms))
+        self._check_environment(environment)
+        self.count_words()
+        by, vectors = encoder_called(encoder), Kept(self.folder / "vectors.sqlite")
+        found, faults = [], []
+        with progress("reading uses", " uses") as step:
+            for checkpoints in runs.values():
+                try:
+                    found += sense_of(
+                        checkpoints,
+                        self.word_counts,
+                        wanted,
+                        by,
+                        vectors,
+                        environment=environment,
+                        a_prompt=a_prompt,
+                        seed=seed,
+                        done=step,
+                    )
+                except NotEnough as fault:
+                    faults.append(fault)
+        if not found:
+            raise faults[0]
+        keep(self.folder, found)
+        return found
+
+    def senses(self) -> tuple[list[Sense], list[str]]:
+        """What `sense` found and still fits the traces; and of which terms it no longer does."""
+        return kept_in(self.folder, self.runs)
 
     def find_trace(self, transcript_id: str) -> Trace | None:
         """The trace with this id, if there is one."""

@@ -1,0 +1,78 @@
+"""cotdrift sense: whether terms have come to mean something else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cotdrift.cli import options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cotdrift.sense import Point, Quoted, Sense
+
+AROUND = 60
+"""Characters on each side of a quoted use."""
+
+
+@click.command("sense")
+@options.study
+@click.argument("terms", nargs=-1, required=True)
+@options.run
+@options.environment
+@click.option(
+    "--encoder",
+    default="minilm",
+    show_default=True,
+    help="minilm, smollm2, a folder with a model, or the address of an embeddings endpoint: http://HOST/v1#MODEL.",
+)
+@click.option("--per-prompt", "a_prompt", type=click.IntRange(min=1), default=5, show_default=True, help="Uses of a prompt and checkpoint.")
+@options.seed
+@options.as_json
+def command(
+    study: Path, terms: tuple[str, ...], run: str | None, environment: str | None, encoder: str, a_prompt: int, seed: int, as_json: bool
+) -> None:
+    """How far the uses of TERMS are at each checkpoint from those at the first, as a share of them replaced by another word's.
+
+    What is found is kept in the study and shown in its report. With --json a list, one entry a run and term: points (step, and apart:
+    energy, dose, p, p_adjusted, auc …), donors, controls, and the uses nearest to and strangest from the first checkpoint's.
+
+    \b
+    cotdrift sense study reward grader watchers
+    """
+    from cotdrift.sense_sentences import what_became
+    from cotdrift.study import Study
+
+    found = Study.open(study).sense(*terms, run=run, encoder=encoder, environment=environment, a_prompt=a_prompt, seed=seed)
+    if as_json:
+        options.print_json(found)
+        return
+    for sense in found:
+        click.echo(f"{sense.run}: {what_became(sense).sentence}")
+        click.echo("\n".join(_table(sense)))
+        for name, quoted in (("as at the first", sense.nearest_late), ("strangest to it", sense.strangest_late)):
+            for use in quoted:
+                click.echo(f"  {name}  {_passage(use)}")
+
+
+def _table(sense: Sense) -> Iterator[str]:
+    yield f"  {'step':>8}  {'uses':>5}  {'prompts':>7}  {'energy':>8}  {'p':>6}  {'adj. p':>6}  {'dose %':>16}  {'AUC':>5}"
+    for point in sense.points:
+        yield _row(point)
+
+
+def _row(point: Point) -> str:
+    start = f"  {point.step:>8}  {point.uses:>5}  {point.prompts:>7}  "
+    if point.apart is None:
+        return start + point.note
+    of = point.apart
+    dose = f"{100 * of.dose.value:.0f} [{100 * of.dose.low:.0f}, {100 * of.dose.high:.0f}]" if of.dose else "none"
+    return start + f"{of.energy:>8.4f}  {of.p:>6.4f}  {of.p_adjusted or of.p:>6.4f}  {dose:>16}  {of.auc:>5.2f}"
+
+
+def _passage(use: Quoted) -> str:
+    before, after = " ".join(use.before.split())[-AROUND:], " ".join(use.after.split())[:AROUND]
+    return f"{use.step:>6}  {before:>{AROUND}} [{' '.join(use.hit.split())}] {after:<{AROUND}}  {use.transcript_id}"
