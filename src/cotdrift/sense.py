@@ -10,23 +10,26 @@ import numpy as np
 import polars as pl
 from msgspec import Struct
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
-from cotdrift.comparisons.energy import LEAST_PROMPTS, Cloud, halves, held_against
+from cotdrift.comparisons.energy import LEAST_PROMPTS, Cloud, Prompt, halves, held_against
 from cotdrift.comparisons.semantic import Apart, Donor, apart
 from cotdrift.corpus import Checkpoint, whole_file
 from cotdrift.encoders import Encoder
 from cotdrift.errors import NotEnough
-from cotdrift.estimate import benjamini_hochberg
+from cotdrift.estimate import Floats, benjamini_hochberg
 from cotdrift.measures.function_words import FUNCTION_WORDS
 from cotdrift.seen import drawn
 from cotdrift.term import Term
-from cotdrift.usage import A_PROMPT, AROUND, Use, Window, collect_uses, fingerprint
+from cotdrift.usage import A_PROMPT, Use, Window, collect_uses, fingerprint
 from cotdrift.vectors import Kept
 from cotdrift.wordcount import WordCounts
 
 MOST_PROMPTS = 200
 """Of a term the uses in answer to so many prompts are looked at, the same ones at every checkpoint wherever they use it."""
 DONORS = 10
+BESIDE = 60
+"""Of donors and controls one use is looked at in answer to each of so many prompts."""
 CONTROLS = 5
 """Function words: what moves them as well is no change of one term's sense."""
 QUOTED = 4
@@ -106,17 +109,22 @@ class Reader:
         self.environment, self.a_prompt = environment, a_prompt
         self.unseen = 0
 
-    def uses(self, checkpoint: Checkpoint, terms: Sequence[Term], first: Sequence[Sequence[Use]] | None = None) -> list[list[Use]]:
-        """The uses of each term that are looked at; of prompts that use it at the first checkpoint too, if they are too many."""
+    def uses(self, checkpoint: Checkpoint, terms: Sequence[Term], first: Sequence[Sequence[Use]] = ()) -> list[list[Use]]:
+        """The uses of each term that are looked at; if they are too many, of prompts that use it at the first checkpoint too."""
         found = collect_uses(checkpoint, terms, environment=self.environment, a_prompt=self.a_prompt)
-        before = [{use.prompt for use in of_term} for of_term in first] if first is not None else [set()] * len(terms)
-        return [_of_some_prompts(of_term, known) for of_term, known in zip(found, before, strict=True)]
+        before = [{use.prompt for use in of_term} for of_term in first] or [set[Prompt]()] * len(terms)
+        return [_of_some_prompts(of_term, known, MOST_PROMPTS) for of_term, known in zip(found, before, strict=True)]
+
+    def beside(self, checkpoint: Checkpoint, terms: Sequence[Term], near: set[Prompt]) -> list[list[Use]]:
+        """A use a prompt of each of these, of these prompts wherever they use it."""
+        found = collect_uses(checkpoint, terms, environment=self.environment, a_prompt=1)
+        return [_of_some_prompts(of_term, near, BESIDE) for of_term in found]
 
     def cloud(self, uses: Sequence[Use], written: str | None = None) -> tuple[list[Use], Cloud]:
         """The uses that the encoder sees, and their vectors; with `written`, of that term in the place of the word that is there."""
         windows = [_written(use.window, written) for use in uses]
         vectors = self.kept.of(self.encoder, windows, done=self.done)
-        seen = np.isfinite(vectors).all(axis=1)
+        seen: NDArray[np.bool_] = np.asarray(np.isfinite(vectors).all(axis=1))
         self.unseen += int((~seen).sum())
         left = [use for use, is_seen in zip(uses, seen, strict=True) if is_seen]
         return left, Cloud(vectors[seen].astype(np.float64), [use.prompt for use in left])
@@ -140,21 +148,14 @@ def sense_of(
         raise NotEnough(f"{first.run} has one checkpoint, step {first.step}: there is none to hold against it. Ingest a later one.")
     reader = Reader(encoder, kept, environment, a_prompt, done)
     told = words_of(counts, first, environment)
-    chosen = [donors_for(term, told) for term in terms]
-    words = list(dict.fromkeys(word for of_term in chosen for word in of_term))
-    every = [*terms, *map(Term.parse, words)]
-    at_first = reader.uses(first, every)
-    others = dict(zip(words, at_first[len(terms) :], strict=True))
-    started = [reader.cloud(of_term) for of_term in at_first[: len(terms)]]
-    planted = [
-        {word: reader.cloud(others[word], term.text)[1] for word in of_term} if len(set(cloud.prompts)) >= LEAST_PROMPTS else {}
-        for term, of_term, (_, cloud) in zip(terms, chosen, started, strict=True)
-    ]
+    at_first = reader.uses(first, terms)
+    started = [reader.cloud(of_term) for of_term in at_first]
+    planted = [_planted(reader, first, term, cloud, told) for term, (_, cloud) in zip(terms, started, strict=True)]
     points: list[list[Point]] = [[] for _ in terms]
     donors: list[list[Donor]] = [[] for _ in terms]
     ended: list[tuple[list[Use], Cloud, int]] = []
     for checkpoint in later:
-        found = reader.uses(checkpoint, terms, at_first[: len(terms)])
+        found = reader.uses(checkpoint, terms, at_first)
         ended = []
         for number, (of_term, (_, cloud)) in enumerate(zip(found, started, strict=True)):
             uses, here = reader.cloud(of_term)
@@ -193,20 +194,32 @@ def words_of(counts: WordCounts, checkpoint: Checkpoint, environment: str | None
 
 
 def donors_for(term: Term, words: pl.DataFrame, *, many: int = DONORS) -> list[str]:
-    """Words that are about as frequent as a term at the first checkpoint, as `words_of` has them; no form of it, and as it is, or is not, small."""
+    """Words that are about as frequent as a term at the first checkpoint, as `words_of` has them.
+
+    None is a form of it, and function words are held against function words alone.
+    """
     own = {word.lower() for word in term.words}
     is_small = own <= FUNCTION_WORDS
-    uses = words.filter(pl.col("word").is_in(list(own)))["n"].min()
+    said = words.filter(pl.col("word").is_in(list(own)))["n"].to_list()
     stem = "".join(term.words[:1]).lower()[:SAME_STEM]
     could = words.filter((pl.col("prompts") >= LEAST_PROMPTS) & ~pl.col("word").is_in(list(own)) & ~pl.col("word").str.starts_with(stem))
     could = could.filter(pl.col("word").is_in(list(FUNCTION_WORDS)) == is_small)
-    ordered = could.with_columns(apart=(pl.col("n").log() - float(np.log(max(int(uses or 1), 1)))).abs()).sort("apart", "word")
+    ordered = could.with_columns(apart=(pl.col("n").log() - float(np.log(min(said, default=1)))).abs()).sort("apart", "word")
     return ordered["word"].head(many).to_list()
 
 
-def _of_some_prompts(uses: Sequence[Use], before: set[tuple[str, str]]) -> list[Use]:
+def _planted(reader: Reader, first: Checkpoint, term: Term, own: Cloud, words: pl.DataFrame) -> dict[str, Cloud]:
+    """Uses of other words at the first checkpoint, with the term in their place; none where the term cannot be compared."""
+    if len(set(own.prompts)) < LEAST_PROMPTS:
+        return {}
+    donors = donors_for(term, words)
+    found = reader.beside(first, [Term.parse(word) for word in donors], set(own.prompts))
+    return {word: reader.cloud(of_word, term.text)[1] for word, of_word in zip(donors, found, strict=True)}
+
+
+def _of_some_prompts(uses: Sequence[Use], before: set[Prompt], many: int) -> list[Use]:
     prompts = sorted({use.prompt for use in uses}, key=lambda prompt: (prompt not in before, drawn("prompt", *prompt)))
-    kept = set(prompts[:MOST_PROMPTS])
+    kept = set(prompts[:many])
     return [use for use in uses if use.prompt in kept]
 
 
@@ -240,10 +253,10 @@ def _adjusted(points: Sequence[Sequence[Point]]) -> list[tuple[Point, ...]]:
 def _controls(reader: Reader, words: pl.DataFrame, first: Checkpoint, last: Checkpoint, seed: int) -> list[Control]:
     often = words.filter(pl.col("word").is_in(list(FUNCTION_WORDS))).sort("prompts", "word", descending=[True, False])["word"]
     terms = [Term.parse(word) for word in often.head(CONTROLS)]
-    early = reader.uses(first, terms)
-    late = reader.uses(last, terms, early)
     found = []
-    for term, before, after in zip(terms, early, late, strict=True):
+    for term in terms:
+        [before] = reader.beside(first, [term], set())
+        [after] = reader.beside(last, [term], {use.prompt for use in before})
         sides = held_against(reader.cloud(before)[1], reader.cloud(after)[1])
         if sides is not None:
             found.append(Control(word=term.text, energy=sides.energy(), p=sides.p(draws=1999, seed=seed)))
@@ -258,15 +271,15 @@ def _halves(cloud: Cloud, seed: int) -> float | None:
 
 def _quoted(early: tuple[list[Use], Cloud, int], late: tuple[list[Use], Cloud, int]) -> Mapping[str, tuple[Quoted, ...]]:
     """The uses nearest to how the first checkpoint used the term, and those strangest to it, of either end."""
-    sums: dict[tuple[str, str], np.ndarray] = {}
+    sums: dict[Prompt, Floats] = {}
     for prompt, vector in zip(early[1].prompts, early[1].vectors, strict=True):
-        sums[prompt] = sums.get(prompt, 0) + vector
-    whole = sum(sums.values())
+        sums[prompt] = sums[prompt] + vector if prompt in sums else vector
+    whole, nothing = early[1].vectors.sum(axis=0), np.zeros(early[1].vectors.shape[1])
     found: dict[str, tuple[Quoted, ...]] = {}
     for name, (uses, cloud, step) in (("early", early), ("late", late)):
         near = []
         for prompt, vector in zip(cloud.prompts, cloud.vectors, strict=True):
-            rest = whole - sums.get(prompt, 0)  # a use is not near for being in answer to the same prompt
+            rest = whole - sums.get(prompt, nothing)  # a use is not near for being in answer to the same prompt
             long = float(np.linalg.norm(rest))
             near.append(float(vector @ rest) / long if long else 0.0)
         order = sorted(range(len(near)), key=lambda at: -near[at])

@@ -25,8 +25,8 @@ def what_became(sense: Sense) -> Change:
 
 def clear(point: Point) -> bool:
     """Whether a checkpoint's uses are clearly others than the first's."""
-    p = point.apart and (point.apart.p if point.apart.p_adjusted is None else point.apart.p_adjusted)
-    return p is not None and p < ALPHA
+    found = point.apart
+    return found is not None and (found.p if found.p_adjusted is None else found.p_adjusted) < ALPHA
 
 
 def _moved(sense: Sense, point: Point) -> str:
@@ -54,15 +54,15 @@ def _beside(sense: Sense, point: Point) -> str:
     """What the controls say: where small words moved as well, it is the text around that changed."""
     if not clear(point) or not sense.controls or point.apart is None:
         return ""
-    moved = [control for control in sense.controls if control.p < ALPHA]
+    many, moved = len(sense.controls), [control for control in sense.controls if control.p < ALPHA]
     as_far = sum(control.energy >= point.apart.energy for control in sense.controls)
-    words = ", ".join(f"“{control.word}”" for control in moved)
     if not moved:
-        return f"None of {len(sense.controls)} function words moved."
-    far = f"{as_far} as far" if as_far else "none as far"
-    return (
-        f"Of {len(sense.controls)} function words {len(moved)} moved too ({words}), {far}: so part of this is the text around, not the term."
-    )
+        return f"None of {many} function words moved."
+    words = ", ".join(f"“{control.word}”" for control in moved)
+    said = f"Of {many} function words {len(moved)} moved too ({words}), {as_far or 'none'} of them as far"
+    if 2 * as_far >= many:
+        return f"{said}: all text changed as much, so this is no sign of a sense of its own."
+    return f"{said}: part of this is the text around, not the term."
 
 
 def _dose(dose: Dose) -> str:

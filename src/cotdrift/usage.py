@@ -98,7 +98,8 @@ def collect_uses(
     """
     chosen: list[dict[tuple[str, str], dict[str, tuple[str, int, Window]]]] = [{} for _ in terms]
     for rows in checkpoint.batches(["transcript_id", "task_set", "task_id", "reasoning_kind", "reasoning"]):
-        raw = rows.filter((pl.col("reasoning_kind") == "raw") & (pl.lit(environment is None) | (pl.col("task_set") == environment)))
+        raw = rows.filter(pl.col("reasoning_kind") == "raw")
+        raw = raw if environment is None else raw.filter(pl.col("task_set") == environment)
         for transcript_id, task_set, task_id, reasoning in raw.select("transcript_id", "task_set", "task_id", "reasoning").iter_rows():
             for known, found in zip(chosen, windows(reasoning, terms, around=around), strict=True):
                 of_prompt = known.setdefault((task_set, task_id), {}) if found else {}
@@ -117,7 +118,7 @@ def collect_uses(
 def _some(found: Iterable[tuple[str, int, Window]], many: int) -> list[tuple[str, int, Window]]:
     """So many: a use of each trace before a second of any."""
     turns: dict[str, int] = {}
-    ordered = []
+    ordered: list[tuple[int, int, tuple[str, int, Window]]] = []
     for one in sorted(found, key=lambda one: one[2].key):
         turns[one[0]] = turns.get(one[0], -1) + 1
         ordered.append((turns[one[0]], len(ordered), one))

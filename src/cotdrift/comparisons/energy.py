@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cotdrift.estimate import Floats, bootstrap
+from cotdrift.estimate import Floats, Ints, bootstrap
 
 Prompt = tuple[str, str]
 
@@ -40,8 +40,7 @@ class Cloud(NamedTuple):
 
     def by_prompt(self, order: Sequence[Prompt]) -> tuple[Floats, Floats]:
         """The sum of each prompt's vectors (prompts × width), and how many they are."""
-        place = {prompt: at for at, prompt in enumerate(order)}
-        codes = np.array([place[prompt] for prompt in self.prompts], np.int64)
+        codes = _codes(self.prompts, order)
         sums = np.zeros((len(order), self.vectors.shape[1]))
         np.add.at(sums, codes, self.vectors)
         return sums, np.bincount(codes, minlength=len(order)).astype(np.float64)
@@ -87,7 +86,8 @@ def held_against(first: Cloud, second: Cloud) -> Sides | None:
     """
     shared = sorted(set(first.prompts) & set(second.prompts))
     if len(shared) >= LEAST_PROMPTS:
-        return Paired(*(cloud.only(np.array([prompt in set(shared) for prompt in cloud.prompts])) for cloud in (first, second)), shared)
+        one, other = (cloud.only(_codes(cloud.prompts, shared) >= 0) for cloud in (first, second))
+        return Paired(one, other, shared)
     more = {prompt: list(first.prompts).count(prompt) >= list(second.prompts).count(prompt) for prompt in shared}
     both = {environment for environment, _ in first.prompts} & {environment for environment, _ in second.prompts}
     kept = [
@@ -111,8 +111,7 @@ class Paired:
         self.first, self.second = (sums * (self.weights / many)[:, None] for sums, many in ((one, n), (other, m)))
         difference = self.first - self.second
         self.gram = difference @ difference.T
-        place = {prompt: at for at, prompt in enumerate(shared)}
-        self.of_use = np.array([place[prompt] for prompt in (*first.prompts, *second.prompts)])
+        self.of_use = _codes([*first.prompts, *second.prompts], shared)
         self.is_second = np.arange(len(self.of_use)) >= len(first.prompts)
 
     def energy(self) -> float:
@@ -151,13 +150,14 @@ class Paired:
             yield self.is_second ^ (signs[self.of_use] < 0)
 
     def _few(self, draws: int) -> bool:
-        return 2 ** (self.prompts - 1) <= draws
+        return self.prompts <= 30 and 1 << (self.prompts - 1) <= draws
 
     def _signs(self, draws: int, seed: int) -> Floats:
         if self._few(draws):
-            bits = (np.arange(2 ** (self.prompts - 1))[:, None] >> np.arange(self.prompts)) & 1
-            return 1.0 - 2.0 * bits
-        return 1.0 - 2.0 * np.random.default_rng(seed).integers(0, 2, (draws, self.prompts))
+            bits = (np.arange(1 << (self.prompts - 1))[:, None] >> np.arange(self.prompts)) & 1
+        else:
+            bits = np.random.default_rng(seed).integers(0, 2, (draws, self.prompts))
+        return 1.0 - 2.0 * bits.astype(np.float64)
 
 
 class Exchanged:
@@ -174,8 +174,7 @@ class Exchanged:
         self.gram = vectors @ vectors.T
         self.is_second = np.arange(len(self.weights)) >= len(one)
         self.environment = np.unique([environment for environment, _ in (*one, *other)], return_inverse=True)[1]
-        place = {prompt: at for at, prompt in enumerate(one)}, {prompt: len(one) + at for at, prompt in enumerate(other)}
-        self.of_use = np.array([at[prompt] for at, cloud in zip(place, (first, second), strict=True) for prompt in cloud.prompts])
+        self.of_use = np.concatenate([_codes(first.prompts, one), len(one) + _codes(second.prompts, other)])
 
     def energy(self) -> float:
         """The distance."""
@@ -183,7 +182,9 @@ class Exchanged:
 
     def spread(self) -> Spread:
         """The mean distances it is made of."""
-        return Spread(*(1 - float(mean[0]) for mean in self._means(self.is_second[None].astype(np.float64), np.ones((1, len(self.weights))))))
+        return Spread(
+            *(1 - float(mean[0]) for mean in self._means(self.is_second[None].astype(np.float64), np.ones((1, len(self.weights)))))
+        )
 
     def p(self, *, draws: int = DRAWS, seed: int = 0) -> float:
         """Exchange whole prompts between the sides, within environments."""
@@ -234,6 +235,12 @@ class Exchanged:
         return within(on_first, towards_first), within(on_second, towards_second), across
 
 
+def _codes(prompts: Sequence[Prompt], order: Sequence[Prompt]) -> Ints:
+    """The place of each prompt in an order; -1 where it has none."""
+    place = {prompt: at for at, prompt in enumerate(order)}
+    return np.array([place.get(prompt, -1) for prompt in prompts], np.int64)
+
+
 def _over_pairs(gram: Floats, weights: Floats) -> float:
     """The weighted mean over pairs of different prompts."""
     return float((gram.sum() - np.trace(gram)) / (weights.sum() ** 2 - (weights**2).sum()))
@@ -248,4 +255,3 @@ def halves(cloud: Cloud, *, draws: int = 200, seed: int = 0) -> Floats:
         is_chosen = np.array([prompt in chosen for prompt in cloud.prompts], np.bool_)
         found.append(Exchanged(cloud.only(is_chosen), cloud.only(~is_chosen)).energy())
     return np.array(found)
-

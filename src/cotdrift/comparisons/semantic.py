@@ -1,9 +1,9 @@
 """Semantic drift: how far what a term stands among at one checkpoint is from what it stood among at the first, and as how much that counts.
 
-The energy distance between the vectors of its uses says how far; what it amounts to is said as a dose. Uses of other words, as frequent at
-the first checkpoint, are read with the term in their word's place: had a share a of the term's uses been replaced by such uses, the distance
-would be a² times theirs. So the dose is the root of the distance over theirs: "like replacing 35 % of its uses by another word's".
-After Rosenfeld and Erk (2018) and Shoemark et al. (2019), who plant changes of sense by donor words.
+The energy distance between the vectors of its uses says how far; what it amounts to is said as a dose. Uses of other words, as frequent
+at the first checkpoint, are read with the term in their word's place: had a share a of the term's uses been replaced by such uses, the
+distance would be a² times theirs. So the dose is the root of the distance over theirs: "like replacing 35 % of its uses by another
+word's". After Rosenfeld and Erk (2018) and Shoemark et al. (2019), who plant changes of sense by donor words.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class Graph:
 
 
 def graph_of(weights: Mapping[str, NDArray[np.float32]], layers: Sequence[int]) -> bytes:
-    """The model as onnxruntime reads it: `ids` and `mask` (batch × pieces) to `states` (batch × pieces × width), the mean of these layers."""
+    """The model for onnxruntime: `ids` and `mask` (batch × pieces) to `states` (batch × pieces × width), the mean of these layers."""
     graph = Graph(weights)
     width = weights["embeddings.LayerNorm.weight"].shape[0]
     embedded = graph.add("Gather", graph.constant("words", weights["embeddings.word_embeddings.weight"]), "ids")
@@ -65,7 +65,9 @@ def graph_of(weights: Mapping[str, NDArray[np.float32]], layers: Sequence[int]) 
     )
     places = graph.add("Slice", table, graph.constant("i0", np.array([0])), length, graph.constant("axis", np.array([0])))
     x = graph.norm(graph.add("Add", embedded, places), "embeddings.LayerNorm")
-    shut = graph.add("Mul", graph.add("Sub", graph.constant("one", np.float32([1.0])), "mask"), graph.constant("far", np.float32([-1e9])))
+    shut = graph.add(
+        "Mul", graph.add("Sub", graph.constant("one", np.ones(1, np.float32)), "mask"), graph.constant("far", np.full(1, -1e9, np.float32))
+    )
     hidden = graph.add("Unsqueeze", shut, graph.constant("axes", np.array([1, 2])))
     wanted = []
     for layer in range(max(layers)):
