@@ -46,6 +46,7 @@ class MiniLM:
         self.tokenizer.no_padding()
         settings = onnxruntime.SessionOptions()
         settings.enable_cpu_mem_arena = False  # it would keep the largest batch's memory for good
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads would take the time of others
         if threads:
             settings.intra_op_num_threads = threads
         graph = graph_of(read_weights(weights), LAYERS)
