@@ -26,6 +26,7 @@ from cotdrift.motive import PREFIX, Motive, motive_of
 from cotdrift.ordering import Order, order_of
 from cotdrift.rewarded import GRADER, KINDS, VIEWS, Rewarded, is_of_rubrics, rewarded
 from cotdrift.scores import scores_of
+from cotdrift.sense import Sense
 from cotdrift.sentences import clear_changes
 from cotdrift.study import Against, Study
 from cotdrift.swayed import Swayed, adjusted, settings_of, swayed
@@ -65,7 +66,9 @@ def find(
     passages = [_passages(study, term, run) for run, terms_of_run in shown.items() for term in terms_of_run]
     gaming, ambiguity, motive = _gaming(study, values, seed), _ambiguity(study, values, seed), _motive(study, values)
     experiments, kept, went_on = _tried(study, seed), foretold(study, seed=seed), _continued(study, values, seed)
+    senses, stale = study.senses()
     ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
+    ids |= {use.transcript_id for sense in senses for use in sense.quoted}
     ids |= {example.transcript_id for of in (gaming, ambiguity, motive, *went_on) if of for example in of.examples}
     ids |= {passage.transcript_id for passage in (judged.passages if judged else ())}
     swayed_by, rewarded_by = _swayed(study, values, seed), _rewarded(study, seed)
@@ -86,6 +89,8 @@ def find(
         ambiguity=ambiguity,
         motive=motive,
         continued=went_on,
+        senses=senses,
+        senses_stale=stale,
         judged=judged,
         tried=experiments,
         swayed=swayed_by,
@@ -95,7 +100,7 @@ def find(
         rejected=rejected,
         warnings=[*_lacking(judged), *_warnings(study, trends)],
         methods=[
-            *_methods(gaming=gaming, ambiguity=ambiguity, motive=motive, prefixes=went_on, graded=judged),
+            *_methods(gaming=gaming, ambiguity=ambiguity, motive=motive, prefixes=went_on, sense=senses, graded=judged),
             *_of_frame(experiments, kept, swayed_by, rewarded_by),
         ],
         versions=_versions(),
@@ -329,7 +334,7 @@ def _lacking(judged: Judged | None) -> list[str]:
     return [card.lacking_sentence for card in (judged.cards if judged else ()) if 2 * card.lacking > 1]
 
 
-def _methods(**of: Gaming | Ambiguity | Motive | Sequence[Continued] | Judged | None) -> list[str]:
+def _methods(**of: Gaming | Ambiguity | Motive | Sequence[Continued] | Sequence[Sense] | Judged | None) -> list[str]:
     told = [("methods.txt", True), *((f"methods_{name}.txt", found) for name, found in of.items())]
     return [paragraph for name, applies in told if applies for paragraph in _paragraphs(name)]
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 from cotdrift.continuation_sentences import what_continues
 from cotdrift.exploited import what_is_exploited
 from cotdrift.motive_sentences import what_moves
+from cotdrift.sense_sentences import what_became
 from cotdrift.sentences import Change, what_changed, what_games, what_is_thought
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from cotdrift.gaming import Gaming
     from cotdrift.motive import Motive
     from cotdrift.rewarded import Rewarded
+    from cotdrift.sense import Sense
     from cotdrift.serving import Serving
     from cotdrift.study import Passage
     from cotdrift.swayed import Swayed
@@ -101,6 +103,10 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """What the experiment motive says; None when the study holds none of its traces."""
     continued: Sequence[Continued] = ()
     """What the experiment prefixes says, an entry a behaviour; empty when the study holds none of its traces."""
+    senses: Sequence[Sense] = ()
+    """What the terms that were asked about stand among at each checkpoint; an entry a run and term."""
+    senses_stale: Sequence[str] = ()
+    """Those that were measured before more traces came."""
     tried: Sequence[Tried] = ()
     """Experiments without a page of their own."""
     swayed: dict[str, Sequence[Swayed]] = {}
@@ -148,6 +154,11 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
         return what_continues(self.continued)
 
     @cached_property
+    def meant(self) -> tuple[Change, ...]:
+        """What became of the terms that were asked about; empty where none was."""
+        return tuple(what_became(sense) for sense in self.senses)
+
+    @cached_property
     def thought(self) -> tuple[Change, ...]:
         """What is said of each thought beside each action, where judges were asked about both."""
         pairs = self.judged.thoughts.pairs if self.judged and self.judged.thoughts else ()
@@ -156,7 +167,7 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def sentences(self) -> tuple[str, ...]:
         """What changed, in sentences with numbers; each names its run where there are several."""
-        tried = (*self.gamed, *self.exploited, *self.moved, *self.went_on)
+        tried = (*self.gamed, *self.exploited, *self.moved, *self.went_on, *self.meant)
         every = (*self.changes, *tried, *(change for change in self.thought if not change.is_flag))
         several = len({change.run for change in every}) > 1
         told = [verdict.sentence() for verdict in self.foretold.verdicts] + [*self.foretold.faults] if self.foretold else []

@@ -20,6 +20,7 @@ from msgspec import Struct
 from cotdrift.figures import continuations as went_on
 from cotdrift.figures import gaming as gamed
 from cotdrift.figures import motive as moved
+from cotdrift.figures import sense as sensed
 from cotdrift.figures.environments import by_environment, environment_rows
 from cotdrift.figures.look import RUNS
 from cotdrift.figures.trends import small_multiples, trend_rows
@@ -36,6 +37,7 @@ from cotdrift.page import motive as motive_shown
 from cotdrift.page import prefixes as prefixes_shown
 from cotdrift.page import rubrics as rubrics_shown
 from cotdrift.page import sampling as sampling_shown
+from cotdrift.page import sense as sense_shown
 from cotdrift.page import shown
 from cotdrift.page.carried import LONGEST_LINE, chosen_terms, columns, script_json, visible, whole_traces
 from cotdrift.sentences import REFERENCES, clear_changes, named, of_serving
@@ -130,7 +132,8 @@ def page(findings: Findings) -> str:
     rows = _rows(findings)
     figures = {name: _without_data(chart) for name, chart in _figures(findings, rows).items()}
     _, left_out = chosen_terms(findings.terms)
-    hits = {line.transcript_id: line.hit for uses in findings.passages for line in [*uses.early, *uses.late]}
+    hits = {line.transcript_id: line.hit for sense in findings.senses for line in sense.quoted}
+    hits |= {line.transcript_id: line.hit for uses in findings.passages for line in [*uses.early, *uses.late]}
     traces = whole_traces(findings.traces, graded_shown.hits(findings.judged, findings.traces) | hits)
     style, app = _asset("style.css"), "(() => {\n'use strict';\n" + "".join(_asset(f"{name}.js") for name in SCRIPTS) + "})();\n"
     scripts = [_drawing_library(), app]
@@ -161,6 +164,7 @@ def page(findings: Findings) -> str:
         ambiguity=ambiguity_shown.section(findings),
         motive=motive_shown.section(findings),
         prefixes=prefixes_shown.section(findings, rows),
+        sense=sense_shown.section(findings),
         tried=[_experiment(findings, one, rows) for one in findings.tried],
         judged=graded_shown.section(findings),
         figures=figures,
@@ -184,6 +188,7 @@ def _rows(findings: Findings) -> dict[str, list[dict[str, Any]]]:
         **(ambiguity_shown.rows(findings.ambiguity) if findings.ambiguity else {}),
         **(moved.rows_of(findings.motive) if findings.motive else {}),
         **(_prefix_rows(findings) if findings.continued else {}),
+        **({"sense": sensed.rows_of(findings.senses)} if findings.senses else {}),
         **arms_shown.rows(findings.tried),
         **sampling_shown.rows(findings),
         **rubrics_shown.rows(findings),
@@ -229,7 +234,7 @@ def _figures(findings: Findings, rows: dict[str, list[dict[str, Any]]]) -> dict[
         foremost = [row for row in rows["terms"] if (row["against"], row["run"], row["step"]) == (first["against"], first["run"], last)]
         drawn["volcano"] = volcano(foremost)
     runs = shown.runs(findings)
-    for name, draw in (DRAWN | ambiguity_shown.FIGURES | moved.FIGURES | graded_shown.FIGURES).items():
+    for name, draw in (DRAWN | ambiguity_shown.FIGURES | moved.FIGURES | sense_shown.FIGURES | graded_shown.FIGURES).items():
         if rows.get(name):
             drawn[name] = draw(rows[name], runs)
     drawn |= arms_shown.figures(findings.tried, rows)

@@ -96,6 +96,11 @@ class Sense(Struct, frozen=True, kw_only=True):
     """A fingerprint of the checkpoints that it was read off."""
 
     @property
+    def quoted(self) -> tuple[Quoted, ...]:
+        """Every use that is quoted."""
+        return (*self.nearest_early, *self.strangest_early, *self.nearest_late, *self.strangest_late)
+
+    @property
     def last(self) -> Apart | None:
         """The last checkpoint that could be compared."""
         return next((point.apart for point in reversed(self.points) if point.apart), None)
