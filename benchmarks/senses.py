@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from scipy.cluster.vq import kmeans2
 from scipy.stats import rankdata
 
 from cotdrift.comparisons.classifier import told_apart
@@ -117,18 +118,25 @@ def arms(planted: Planted, share: float, rng: np.random.Generator) -> tuple[Clou
     return Cloud(planted.own[drawn[:, 0]].astype(np.float64), names), Cloud(late.astype(np.float64), names)
 
 
-def parted(planted: Planted, rng: np.random.Generator) -> tuple[Cloud, Cloud]:
-    """Two arms without any change, each of ten prompts of its own with up to five uses each."""
+def parted(planted: Planted, names: Sequence[str], rng: np.random.Generator) -> tuple[Cloud, Cloud] | None:
+    """Two arms without any change, each of ten of these names with up to five uses each; None where there are too few."""
     many: dict[str, int] = defaultdict(int)
-    for prompt in planted.own_prompts:
-        many[prompt] += 1
-    prompts = sorted(many, key=lambda prompt: (-many[prompt], rng.random()))[:40]
-    chosen = list(rng.permutation(prompts))
-    made = []
-    for side in (set(chosen[:10]), set(chosen[10:20])):
-        kept = [at for at, prompt in enumerate(planted.own_prompts) if prompt in side]
-        made.append(Cloud(planted.own[kept].astype(np.float64), [("e", planted.own_prompts[at]) for at in kept]))
+    for name in names:
+        many[name] += 1
+    often = sorted(many, key=lambda name: (-many[name], rng.random()))[:40]
+    if len(often) < 20:
+        return None
+    chosen, made = list(rng.permutation(often)), []
+    for side in (chosen[:10], chosen[10:20]):
+        kept = [at for name in side for at in rng.permutation([at for at, other in enumerate(names) if other == name])[:A_PROMPT]]
+        made.append(Cloud(planted.own[kept].astype(np.float64), [("e", names[at]) for at in kept]))
     return made[0], made[1]
+
+
+def contexts(planted: Planted) -> list[str]:
+    """Uses in like contexts under one name, as if each prompt called for one context of its own."""
+    _, found = kmeans2(planted.own.astype(np.float64), 24, minit="++", rng=np.random.default_rng(0))
+    return [str(code) for code in found]
 
 
 def as_uses(cloud: Cloud, side: str) -> Cloud:
@@ -142,7 +150,7 @@ def simulate(name: str, every: Sequence[Planted], rounds: int) -> None:
     print(f"\n{name}: {len(every)} terms, {', '.join(f'{one.term} ← {one.donor}' for one in every)}")
     print(f"{'replaced':>9} {'found':>6} {'AUC p':>6} {'energy':>8} {'dose':>6}   {rounds * len(every)} rounds")
     for share in SHARES:
-        found, told, energies, doses = [], [], [], []
+        found, apart, energies, doses = [], [], [], []
         for planted in every:
             donors = {"donor": Cloud(planted.others.astype(np.float64), [("e", prompt) for prompt in planted.other_prompts])}
             own = Cloud(planted.own.astype(np.float64), [("e", prompt) for prompt in planted.own_prompts])
@@ -155,15 +163,18 @@ def simulate(name: str, every: Sequence[Planted], rounds: int) -> None:
                 dose = dose_of(sides.energy(), np.array([sides.energy()]), [whole.energy] * 3)
                 doses.append(dose.value if dose else np.nan)
                 if turn < rounds // 8:
-                    told.append(told_apart(sides, draws=99, seed=turn).p <= 0.05)
-        print(f"{share:>8.0%} {np.mean(found):>7.2f} {np.mean(told):>6.2f} {np.mean(energies):>8.4f} {np.nanmedian(doses):>6.0%}")
-    naive, whole_prompts = [], []
-    for planted in every:
-        for turn in range(rounds):
-            first, second = parted(planted, rng)
-            whole_prompts.append(Exchanged(first, second).p(draws=DRAWS, seed=turn) <= 0.05)
-            naive.append(Exchanged(as_uses(first, "a"), as_uses(second, "b")).p(draws=DRAWS, seed=turn) <= 0.05)
-    print(f"nothing changed, prompts differ: use by use {np.mean(naive):.2f} found, whole prompts {np.mean(whole_prompts):.2f}")
+                    apart.append(told_apart(sides, draws=99, seed=turn).p <= 0.05)
+        print(f"{share:>8.0%} {np.mean(found):>7.2f} {np.mean(apart):>6.2f} {np.mean(energies):>8.4f} {np.nanmedian(doses):>6.0%}")
+    named = {"prompts of their own": [one.own_prompts for one in every], "contexts of their own": [contexts(one) for one in every]}
+    for told, names_of in named.items():
+        naive, whole = [], []
+        for planted, names in zip(every, names_of, strict=True):
+            for turn in range(rounds):
+                if not (both := parted(planted, names, rng)):
+                    continue
+                whole.append(Exchanged(*both).p(draws=DRAWS, seed=turn) <= 0.05)
+                naive.append(Exchanged(as_uses(both[0], "a"), as_uses(both[1], "b")).p(draws=DRAWS, seed=turn) <= 0.05)
+        print(f"nothing changed, {told}: found use by use {np.mean(naive):.2f}, by whole prompts {np.mean(whole):.2f} of {len(whole)}")
 
 
 def auc(same: Sequence[float], different: Sequence[float]) -> float:

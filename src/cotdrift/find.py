@@ -91,6 +91,7 @@ def find(
         continued=went_on,
         senses=senses,
         senses_stale=stale,
+        same_sense=study.same_sense(seed=seed),
         judged=judged,
         tried=experiments,
         swayed=swayed_by,

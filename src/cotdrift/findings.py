@@ -11,7 +11,7 @@ from msgspec import Struct
 from cotdrift.continuation_sentences import what_continues
 from cotdrift.exploited import what_is_exploited
 from cotdrift.motive_sentences import what_moves
-from cotdrift.sense_sentences import what_became
+from cotdrift.sense_sentences import what_became, what_was_judged
 from cotdrift.sentences import Change, what_changed, what_games, what_is_thought
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cotdrift.gaming import Gaming
     from cotdrift.motive import Motive
     from cotdrift.rewarded import Rewarded
+    from cotdrift.same_sense import Compared
     from cotdrift.sense import Sense
     from cotdrift.serving import Serving
     from cotdrift.study import Passage
@@ -105,6 +106,8 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """What the experiment prefixes says, an entry a behaviour; empty when the study holds none of its traces."""
     senses: Sequence[Sense] = ()
     """What the terms that were asked about stand among at each checkpoint; an entry a run and term."""
+    same_sense: Sequence[Compared] = ()
+    """What judges and people say of pairs of uses; an entry a run, term and rater."""
     senses_stale: Sequence[str] = ()
     """Those that were measured before more traces came."""
     tried: Sequence[Tried] = ()
@@ -156,7 +159,8 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def meant(self) -> tuple[Change, ...]:
         """What became of the terms that were asked about; empty where none was."""
-        return tuple(what_became(sense) for sense in self.senses)
+        judged = [Change(sentence=what_was_judged(found), run=found.run) for found in self.same_sense]
+        return (*(what_became(sense) for sense in self.senses), *judged)
 
     @cached_property
     def thought(self) -> tuple[Change, ...]:

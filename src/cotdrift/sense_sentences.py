@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cotdrift.sentences import Change, number
+from cotdrift.sentences import Change, interval, number
 
 if TYPE_CHECKING:
     from cotdrift.comparisons.semantic import Dose
+    from cotdrift.same_sense import Compared
     from cotdrift.sense import Point, Sense
 
 ALPHA = 0.05
@@ -21,6 +22,21 @@ def what_became(sense: Sense) -> Change:
         return Change(sentence=f"“{sense.term}” cannot be held against step {sense.first_step:,}: {why}", run=sense.run)
     said = [_moved(sense, compared[-1]), _from_when(compared), _beside(sense, compared[-1])]
     return Change(sentence=" ".join(part for part in said if part), run=sense.run)
+
+
+def what_was_judged(found: Compared) -> str:
+    """What a rater made of pairs of a term's uses, in a sentence."""
+    moved, low, high = found.moved, found.moved.low, found.moved.high
+    means = (
+        f"{found.early:.2f} within step {found.first_step:,}, {found.late:.2f} within step {found.last_step:,}, {found.across:.2f} across"
+    )
+    is_clear = high is not None and high < 0
+    what = "less the same" if is_clear else "not clearly less the same"
+    undecided = f" Of {found.undecided:,} pairs it could not be said." if found.undecided else ""
+    return (
+        f"To {found.rater}, uses of “{found.term}” mean {what} across checkpoints than within them: by {number(moved.value)}"
+        f"{interval(low, high)} on the scale from 1 to 4 ({means}; {moved.traces:,} pairs of {moved.prompts:,} prompts).{undecided}"
+    )
 
 
 def clear(point: Point) -> bool:

@@ -26,12 +26,15 @@ from cotdrift.measure import Measure
 from cotdrift.measurement import Measurements, measure_corpus
 from cotdrift.progress import progress
 from cotdrift.references.human import human
+from cotdrift.same_sense import FOLDER as PAIRS
+from cotdrift.same_sense import GRADER as SAME_SENSE
+from cotdrift.same_sense import Compared, compared, draw_pairs, rows_of
 from cotdrift.scores import scores_of
 from cotdrift.sense import Sense, keep, kept_in, sense_of
 from cotdrift.serving import Serving, check_serving
 from cotdrift.shelf import collect
 from cotdrift.trend import Trend
-from cotdrift.usage import A_PROMPT
+from cotdrift.usage import A_PROMPT, collect_uses
 from cotdrift.values import WHO, Values
 from cotdrift.vectors import Kept
 from cotdrift.wordcount import Said, WordCounts, count_corpus
@@ -375,6 +378,32 @@ class Study(Graded):
             raise faults[0]
         keep(self.folder, found)
         return found
+
+    def sense_pairs(
+        self, term: str, *, run: str, pairs: int, environment: str | None = None, a_prompt: int = A_PROMPT, seed: int = 0
+    ) -> Path:
+        """Draw pairs of a term's uses, within the run's first checkpoint, within its last and across; the study that holds them.
+
+        `Study(that).grade("same_sense", judges=…)` puts them to judges, `cotdrift label` to people; the same seed draws the same pairs.
+        """
+        checkpoints, wanted = self.chosen(run)[run], Term.parse(term)
+        first, last = _before(checkpoints[-1], checkpoints), checkpoints[-1]
+        [early], [late] = (collect_uses(each, [wanted], environment=environment, a_prompt=a_prompt) for each in (first, last))
+        drawn = draw_pairs(early, late, pairs=pairs, seed=seed)
+        rows = rows_of(drawn, run=run, term=wanted.text, first_step=first.step, last_step=last.step)
+        held = Study.make(self.folder / PAIRS)
+        held.ingest([pl.DataFrame(rows)])
+        return held.folder
+
+    def same_sense(self, *, seed: int = 0) -> list[Compared]:
+        """What was answered about pairs of uses: for each run, term and rater how far the sense moved."""
+        folder = self.folder / PAIRS
+        if not Study.is_one(folder):
+            return []
+        held = Study.open(folder)
+        sha = held.judgments.graders().get(SAME_SENSE)
+        judgments = held.judgments.frame(SAME_SENSE, sha=sha)
+        return compared(held.corpus, judgments, held.labels(SAME_SENSE), seed=seed)
 
     def senses(self) -> tuple[list[Sense], list[str]]:
         """What `sense` found and still fits the traces; and of which terms it no longer does."""

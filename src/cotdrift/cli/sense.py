@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cotdrift.sense import Point, Quoted, Sense
+    from cotdrift.study import Study
 
 AROUND = 60
 """Characters on each side of a quoted use."""
@@ -30,23 +31,42 @@ AROUND = 60
     help="minilm, smollm2, a folder with a model, or the address of an embeddings endpoint: http://HOST/v1#MODEL.",
 )
 @click.option("--per-prompt", "a_prompt", type=click.IntRange(min=1), default=5, show_default=True, help="Uses of a prompt and checkpoint.")
+@click.option("--pairs", type=click.IntRange(min=60), help="Draw so many pairs of uses for judges and people instead; 200 are plenty.")
 @options.seed
 @options.as_json
 def command(
-    study: Path, terms: tuple[str, ...], run: str | None, environment: str | None, encoder: str, a_prompt: int, seed: int, as_json: bool
+    study: Path,
+    terms: tuple[str, ...],
+    run: str | None,
+    environment: str | None,
+    encoder: str,
+    a_prompt: int,
+    pairs: int | None,
+    seed: int,
+    as_json: bool,
 ) -> None:
     """How far the uses of TERMS are at each checkpoint from those at the first, as a share of them replaced by another word's.
 
     What is found is kept in the study and shown in its report. With --json a list, one entry a run and term: points (step, and apart:
     energy, dose, p, p_adjusted, auc …), donors, controls, and the uses nearest to and strangest from the first checkpoint's.
 
+    With --pairs nothing is encoded: pairs of uses, within the first checkpoint, within the last and across, are put into STUDY/pairs, a
+    study of their own, whose grader same_sense asks how far they mean the same. Where that was answered, it is told here beside the rest.
+
     \b
     cotdrift sense study reward grader watchers
+    cotdrift sense study reward --pairs 200
+    cotdrift grade study/pairs same_sense --model-role grader=MODEL
+    cotdrift label study/pairs same_sense
     """
-    from cotdrift.sense_sentences import what_became
+    from cotdrift.sense_sentences import what_became, what_was_judged
     from cotdrift.study import Study
 
-    found = Study.open(study).sense(*terms, run=run, encoder=encoder, environment=environment, a_prompt=a_prompt, seed=seed)
+    opened = Study.open(study)
+    if pairs is not None:
+        _draw(opened, terms, run, environment, a_prompt, pairs, seed, as_json=as_json)
+        return
+    found = opened.sense(*terms, run=run, encoder=encoder, environment=environment, a_prompt=a_prompt, seed=seed)
     if as_json:
         options.print_json(found)
         return
@@ -56,6 +76,32 @@ def command(
         for name, quoted in (("as at the first", sense.nearest_late), ("strangest to it", sense.strangest_late)):
             for use in quoted:
                 click.echo(f"  {name}  {_passage(use)}")
+    for judged in opened.same_sense(seed=seed):
+        if judged.term in {sense.term for sense in found}:
+            click.echo(f"{judged.run}: {what_was_judged(judged)}")
+
+
+def _draw(
+    study: Study,
+    terms: tuple[str, ...],
+    run: str | None,
+    environment: str | None,
+    a_prompt: int,
+    pairs: int,
+    seed: int,
+    *,
+    as_json: bool,
+) -> None:
+    drawn = [
+        study.sense_pairs(term, run=name, pairs=pairs, environment=environment, a_prompt=a_prompt, seed=seed)
+        for name in study.chosen(run)
+        for term in terms
+    ]
+    if as_json:
+        options.print_json({"pairs": str(drawn[0]), "grader": "same_sense"})
+        return
+    click.echo(f"The pairs are in {drawn[0]}. Ask about them: cotdrift grade {drawn[0]} same_sense --model-role grader=MODEL")
+    click.echo(f"or by hand: cotdrift label {drawn[0]} same_sense")
 
 
 def _table(sense: Sense) -> Iterator[str]:

@@ -49,7 +49,9 @@ class MiniLM:
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads would take the time of others
         if threads:
             settings.intra_op_num_threads = threads
-        graph = graph_of(read_weights(weights), LAYERS)
+        graph, self.weights = graph_of(read_weights(weights), LAYERS)
+        self.values = [onnxruntime.OrtValue.ortvalue_from_numpy(value) for value in self.weights.values()]
+        settings.add_external_initializers(list(self.weights), self.values)
         self.session = onnxruntime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
         self.begin, self.end = (self.tokenizer.token_to_id(mark) for mark in ("[CLS]", "[SEP]"))
 

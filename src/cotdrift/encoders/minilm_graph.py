@@ -16,6 +16,8 @@ OPSET = 20
 """The first in which Gelu is one operation."""
 HEADS = 12
 EPSILON = 1e-12
+SMALL = 1000
+"""Values with no more numbers are part of the graph."""
 
 
 class Graph:
@@ -24,12 +26,12 @@ class Graph:
     def __init__(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
         self.weights = weights
         self.nodes: list[Any] = []
-        self.kept: dict[str, Any] = {}
+        self.kept: dict[str, NDArray[Any]] = {}
 
     def constant(self, name: str, value: NDArray[Any]) -> str:
         """A value that is part of the graph."""
         if name not in self.kept:
-            self.kept[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+            self.kept[name] = np.ascontiguousarray(value)
         return name
 
     def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
@@ -54,8 +56,11 @@ class Graph:
         return self.add("Transpose", self.add("Reshape", x, self.constant("split", np.array([0, 0, HEADS, -1]))), perm=list(turned))
 
 
-def graph_of(weights: Mapping[str, NDArray[np.float32]], layers: Sequence[int]) -> bytes:
-    """The model for onnxruntime: `ids` and `mask` (batch × pieces) to `states` (batch × pieces × width), the mean of these layers."""
+def graph_of(weights: Mapping[str, NDArray[np.float32]], layers: Sequence[int]) -> tuple[bytes, dict[str, NDArray[Any]]]:
+    """The model for onnxruntime: `ids` and `mask` (batch × pieces) to `states` (batch × pieces × width), the mean of these layers.
+
+    The large weights are handed over beside the graph, by name: as part of it they would be copied four times.
+    """
     graph = Graph(weights)
     width = weights["embeddings.LayerNorm.weight"].shape[0]
     embedded = graph.add("Gather", graph.constant("words", weights["embeddings.word_embeddings.weight"]), "ids")
@@ -80,11 +85,20 @@ def graph_of(weights: Mapping[str, NDArray[np.float32]], layers: Sequence[int]) 
         "minilm",
         [helper.make_tensor_value_info("ids", TensorProto.INT64, shape), helper.make_tensor_value_info("mask", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("states", TensorProto.FLOAT, [*shape, width])],
-        list(graph.kept.values()),
+        [_named(name, value) for name, value in graph.kept.items()],
     )
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
-    written: bytes = model.SerializeToString()
-    return written
+    return model.SerializeToString(), {name: value for name, value in graph.kept.items() if value.size > SMALL}
+
+
+def _named(name: str, value: NDArray[Any]) -> TensorProto:
+    """A value that is in the graph, or the name of one that is handed over beside it."""
+    if value.size <= SMALL:
+        return numpy_helper.from_array(value, name)
+    kind = helper.np_dtype_to_tensor_dtype(value.dtype)
+    beside = TensorProto(name=name, dims=value.shape, data_type=kind, data_location=TensorProto.EXTERNAL)
+    beside.external_data.add(key="location", value="beside")
+    return beside
 
 
 def _layer(graph: Graph, x: str, hidden: str, name: str, of_head: int) -> str:

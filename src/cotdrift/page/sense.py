@@ -19,7 +19,7 @@ KINDS = (
 
 def section(findings: Findings) -> dict[str, Any] | None:
     """All that the section needs; None where no term was measured."""
-    if not findings.senses:
+    if not findings.senses and not findings.same_sense:
         return None
     said: dict[str, list[str]] = {}
     for change in findings.meant:
