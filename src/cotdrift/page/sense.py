@@ -6,9 +6,10 @@ from typing import Any
 
 from cotdrift.figures.sense import over_steps, panel_of
 from cotdrift.findings import Findings
+from cotdrift.page import shown
 from cotdrift.sense import Sense
 from cotdrift.sense_sentences import ALPHA, clear
-from cotdrift.sentences import interval, number
+from cotdrift.sentences import clear_changes, interval, number
 
 FIGURES = {"sense": over_steps}
 KINDS = (
@@ -19,7 +20,7 @@ KINDS = (
 
 def section(findings: Findings) -> dict[str, Any] | None:
     """All that the section needs; None where no term was measured."""
-    if not findings.senses and not findings.same_sense:
+    if not (findings.senses or findings.same_sense or findings.referents):
         return None
     said: dict[str, list[str]] = {}
     for change in findings.meant:
@@ -31,6 +32,7 @@ def section(findings: Findings) -> dict[str, Any] | None:
         "table": [row for sense in findings.senses if (row := _row(sense))],
         "read": [_read(sense, several) for sense in findings.senses if sense.last],
         "warnings": _warnings(findings),
+        "referents": shown.panels(shown.by_measure(findings.referents), {}, clear_changes(findings.referents)),
     }
 
 
