@@ -95,6 +95,7 @@ def find(
         senses=senses,
         senses_stale=stale,
         same_sense=study.same_sense(seed=seed),
+        substitutes=study.kept_substitutes(),
         referents=_referents(study, seed),
         judged=judged,
         tried=experiments,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cotdrift.sense import Sense
     from cotdrift.serving import Serving
     from cotdrift.study import Passage
+    from cotdrift.substitutes import Substituted
     from cotdrift.swayed import Swayed
     from cotdrift.trace import Trace
     from cotdrift.trend import Trend
@@ -108,6 +109,8 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """What the terms that were asked about stand among at each checkpoint; an entry a run and term."""
     same_sense: Sequence[Compared] = ()
     """What judges and people say of pairs of uses; an entry a run, term and rater."""
+    substitutes: Sequence[Substituted] = ()
+    """What a model would put in terms' places, early and late; an entry a run, term and model."""
     referents: Sequence[Trend] = ()
     """What uses of words refer to, as judges say: for each answer its share of the uses; empty where they were not asked."""
     senses_stale: Sequence[str] = ()

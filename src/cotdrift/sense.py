@@ -21,7 +21,7 @@ from cotdrift.estimate import Floats, benjamini_hochberg
 from cotdrift.measures.function_words import FUNCTION_WORDS
 from cotdrift.seen import drawn
 from cotdrift.term import Term
-from cotdrift.usage import A_PROMPT, Use, Window, collect_uses, fingerprint
+from cotdrift.usage import A_PROMPT, Use, Window, collect_uses, corpus_name, fingerprint
 from cotdrift.vectors import Kept
 from cotdrift.wordcount import WordCounts
 
@@ -303,11 +303,6 @@ def _quote(use: Use, step: int, near: float) -> Quoted:
         after=window.text[window.end :],
         near=near,
     )
-
-
-def corpus_name(checkpoints: Iterable[Checkpoint]) -> str:
-    """A name for what these checkpoints hold."""
-    return fingerprint([checkpoint.name for checkpoint in checkpoints])
 
 
 def keep(folder: Path, senses: Iterable[Sense]) -> None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import msgspec
 import polars as pl
@@ -33,6 +33,10 @@ from cotdrift.scores import scores_of
 from cotdrift.sense import Sense, keep, kept_in, sense_of
 from cotdrift.serving import Serving, check_serving
 from cotdrift.shelf import collect
+from cotdrift.substitutes import FILE as OFFERS
+from cotdrift.substitutes import Offers, Substituted, substituted
+from cotdrift.substitutes import keep as keep_substitutes
+from cotdrift.substitutes import kept_in as substitutes_in
 from cotdrift.trend import Trend
 from cotdrift.usage import A_PROMPT, collect_uses
 from cotdrift.values import WHO, Values
@@ -404,6 +408,29 @@ class Study(Graded):
         sha = held.judgments.graders().get(SAME_SENSE)
         judgments = held.judgments.frame(SAME_SENSE, sha=sha)
         return compared(held.corpus, judgments, held.labels(SAME_SENSE), seed=seed)
+
+    def substitutes(self, term: str, *, model: str, run: str, environment: str | None = None, seed: int = 0, **config: Any) -> Substituted:
+        """What a model, as Inspect names it, would put in a term's place at a run's first checkpoint and at its last; kept for the report.
+
+        `config` is Inspect's for generation. What was asked already is not asked again.
+        """
+        with progress("asking for substitutes", " uses") as step:
+            found = substituted(
+                self.chosen(run)[run],
+                Term.parse(term),
+                model,
+                Offers(self.folder / OFFERS),
+                environment=environment,
+                seed=seed,
+                done=step,
+                **config,
+            )
+        keep_substitutes(self.folder, found)
+        return found
+
+    def kept_substitutes(self) -> list[Substituted]:
+        """What `substitutes` found and still fits the traces."""
+        return substitutes_in(self.folder, self.runs)
 
     def senses(self) -> tuple[list[Sense], list[str]]:
         """What `sense` found and still fits the traces; and of which terms it no longer does."""

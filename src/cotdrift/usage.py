@@ -128,3 +128,8 @@ def _some(found: Iterable[tuple[str, int, Window]], many: int) -> list[tuple[str
 def fingerprint(*told: Any) -> str:
     """A short name for all of this together."""
     return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:16]
+
+
+def corpus_name(checkpoints: Iterable[Checkpoint]) -> str:
+    """A name for what these checkpoints hold."""
+    return fingerprint([checkpoint.name for checkpoint in checkpoints])

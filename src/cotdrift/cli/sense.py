@@ -31,6 +31,13 @@ AROUND = 60
     help="minilm, smollm2, a folder with a model, or the address of an embeddings endpoint: http://HOST/v1#MODEL.",
 )
 @click.option("--per-prompt", "a_prompt", type=click.IntRange(min=1), default=5, show_default=True, help="Uses of a prompt and checkpoint.")
+@click.option(
+    "--model-role",
+    "roles",
+    metavar="substituter=MODEL",
+    multiple=True,
+    help="Ask this model, as Inspect names it, for words that could stand in each term's place, early and late.",
+)
 @click.option("--pairs", type=click.IntRange(min=60), help="Draw so many pairs of uses for judges and people instead; 200 are plenty.")
 @options.seed
 @options.as_json
@@ -41,6 +48,7 @@ def command(
     environment: str | None,
     encoder: str,
     a_prompt: int,
+    roles: tuple[str, ...],
     pairs: int | None,
     seed: int,
     as_json: bool,
@@ -50,11 +58,15 @@ def command(
     What is found is kept in the study and shown in its report. With --json a list, one entry a run and term: points (step, and apart:
     energy, dose, p, p_adjusted, auc …), donors, controls, and the uses nearest to and strangest from the first checkpoint's.
 
+    With --model-role substituter=MODEL nothing is encoded: the words that this model would put in a term's place at the first checkpoint
+    and at the last are told, those first whose share of the uses moved most.
+
     With --pairs nothing is encoded: pairs of uses, within the first checkpoint, within the last and across, are put into STUDY/pairs, a
     study of their own, whose grader same_sense asks how far they mean the same. Where that was answered, it is told here beside the rest.
 
     \b
     cotdrift sense study reward grader watchers
+    cotdrift sense study reward --model-role substituter=MODEL
     cotdrift sense study reward --pairs 200
     cotdrift grade study/pairs same_sense --model-role grader=MODEL
     cotdrift label study/pairs same_sense
@@ -65,6 +77,9 @@ def command(
     opened = Study.open(study)
     if pairs is not None:
         _draw(opened, terms, run, environment, a_prompt, pairs, seed, as_json=as_json)
+        return
+    if roles:
+        _substitute(opened, terms, run, environment, roles, seed, as_json=as_json)
         return
     found = opened.sense(*terms, run=run, encoder=encoder, environment=environment, a_prompt=a_prompt, seed=seed)
     if as_json:
@@ -79,6 +94,31 @@ def command(
     for judged in opened.same_sense(seed=seed):
         if judged.term in {sense.term for sense in found}:
             click.echo(f"{judged.run}: {what_was_judged(judged)}")
+
+
+def _substitute(
+    study: Study, terms: tuple[str, ...], run: str | None, environment: str | None, roles: tuple[str, ...], seed: int, *, as_json: bool
+) -> None:
+    told = options.pairs_of(roles, option="--model-role", form="substituter=MODEL", example="substituter=openai/gpt-5-mini")
+    if set(told) != {"substituter"}:
+        raise click.BadParameter("the one role here is substituter. Write --model-role substituter=MODEL.", param_hint="--model-role")
+    found = [
+        study.substitutes(term, model=told["substituter"], run=name, environment=environment, seed=seed)
+        for name in study.chosen(run)
+        for term in terms
+    ]
+    if as_json:
+        options.print_json(found)
+        return
+    for one in found:
+        ends = f"at step {one.first_step} and at step {one.last_step}"
+        click.echo(f"{one.run}: in the place of {one.term!r}, on {one.prompts} prompts, {one.model} puts {ends}:")
+        for word in one.words:
+            p = "" if word.p_adjusted is None else f"  adjusted p {word.p_adjusted:.4f}"
+            click.echo(f"  {word.word:>24}  {word.early:>5.0%} → {word.late:>5.0%}{p}")
+        click.echo(
+            f"  cannot be made out: {one.unclear[0]} → {one.unclear[1]} uses; nothing to read came of {one.missing[0]} and {one.missing[1]}"
+        )
 
 
 def _draw(

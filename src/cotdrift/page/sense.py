@@ -10,6 +10,7 @@ from cotdrift.page import shown
 from cotdrift.sense import Sense
 from cotdrift.sense_sentences import ALPHA, clear
 from cotdrift.sentences import clear_changes, interval, number
+from cotdrift.substitutes import Substituted
 
 FIGURES = {"sense": over_steps}
 KINDS = (
@@ -20,7 +21,7 @@ KINDS = (
 
 def section(findings: Findings) -> dict[str, Any] | None:
     """All that the section needs; None where no term was measured."""
-    if not (findings.senses or findings.same_sense or findings.referents):
+    if not (findings.senses or findings.same_sense or findings.referents or findings.substitutes):
         return None
     said: dict[str, list[str]] = {}
     for change in findings.meant:
@@ -32,6 +33,7 @@ def section(findings: Findings) -> dict[str, Any] | None:
         "table": [row for sense in findings.senses if (row := _row(sense))],
         "read": [_read(sense, several) for sense in findings.senses if sense.last],
         "warnings": _warnings(findings),
+        "substitutes": [_substitutes(found) for found in findings.substitutes],
         "referents": shown.panels(shown.by_measure(findings.referents), {}, clear_changes(findings.referents)),
     }
 
@@ -72,6 +74,21 @@ def _read(sense: Sense, several: bool) -> dict[str, Any]:
         for kind, early, late in KINDS
     ]
     return {"name": panel_of(sense, several), "run": sense.run, "kinds": sides}
+
+
+def _substitutes(found: Substituted) -> dict[str, Any]:
+    def listed(rises: bool) -> list[dict[str, Any]]:
+        return [
+            {
+                "word": one.word,
+                "shares": f"{number(100 * one.early)}% → {number(100 * one.late)}%",
+                "is_clear": one.p_adjusted is not None and one.p_adjusted < ALPHA,
+            }
+            for one in found.words
+            if one.moved.value and (one.moved.value > 0) == rises
+        ]
+
+    return {"found": found, "sides": [("Rather late", listed(True)), ("Rather early", listed(False))]}
 
 
 def _warnings(findings: Findings) -> list[str]:
