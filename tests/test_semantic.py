@@ -21,6 +21,8 @@ from cotdrift.comparisons.classifier import told_apart
 from cotdrift.comparisons.energy import Cloud, Exchanged, Paired, halves, held_against
 from cotdrift.comparisons.semantic import apart, dose_of
 from cotdrift.encoders import Vectors, unit
+from cotdrift.errors import InputError, NotEnough
+from cotdrift.report import report
 from cotdrift.sense import donors_for
 from cotdrift.sense_sentences import what_became
 from cotdrift.study import Study
@@ -327,3 +329,36 @@ def test_a_planted_change_of_sense_is_found_with_its_dose_and_a_run_without_one_
     assert again["points"][-1]["apart"]["energy"] == pytest.approx(moved.last.energy)
     study.ingest([pl.DataFrame([row(20, "p", "the grader", 0) | {"run": "organism"}])])
     assert study.senses()[0] == [] and study.senses()[1] == ["'grader' of organism"]
+
+
+@pytest.mark.usefixtures("minilm")
+def test_the_report_shows_what_was_measured_of_terms_and_hostile_text_as_text(tmp_path: Path) -> None:
+    rows = []
+    for step in (0, 10):
+        for prompt in range(14):
+            said = f"case {prompt}: <script>alert(1)</script> the grader pays for {'odd' if step else 'neat'} ones in case {prompt}."
+            rows.append(row(step, str(prompt), said))
+    study = study_of(tmp_path, rows)
+    [sense] = study.sense("grader")
+    assert sense.last is not None and sense.last.dose is None and sense.controls
+    page = report(study.folder).page.read_text(encoding="utf-8")
+    assert "What terms stand among" in page and 'data-figure="sense"' in page
+    assert "<script>alert(1)" not in page and "&lt;script&gt;alert(1)" in page
+    assert "14 uses over 14 prompts are few" in page
+
+
+def test_a_term_that_the_start_does_not_use_is_said_to_be_new(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    rows = [row(step, str(prompt), "so it is" if not step else "so the overseer says") for step in (0, 10) for prompt in range(12)]
+    [sense] = study_of(tmp_path, rows).sense("overseer")
+    assert sense.last is None
+    assert "cannot be held against step 0: 0 prompts use it at the first checkpoint" in what_became(sense).sentence
+
+
+def test_sense_needs_a_term_and_a_later_checkpoint(tmp_path: Path) -> None:
+    study = study_of(tmp_path, [row(0, "p", "the grader")])
+    with pytest.raises(InputError, match="No term is named"):
+        study.sense()
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(NotEnough, match="one checkpoint"):
+        study.sense("grader")

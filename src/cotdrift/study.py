@@ -16,6 +16,7 @@ import polars as pl
 from cotdrift.comparison import Counts
 from cotdrift.comparisons.lexical import Term, concordance, count_terms, terms, watch_list
 from cotdrift.corpus import Checkpoint, clear_unfinished, whole_file
+from cotdrift.discovered import Discovered, discovered
 from cotdrift.encoders import DEFAULT, encoder_called
 from cotdrift.errors import InputError, NotEnough, UnknownName
 from cotdrift.format import Reading
@@ -382,6 +383,11 @@ class Study(Graded):
             raise faults[0]
         keep(self.folder, found)
         return found
+
+    def discover_senses(self, *, run: str | None = None, environment: str | None = None, seed: int = 0) -> list[Discovered]:
+        """Which words of each run have other neighbours at its last checkpoint than at its first, over the whole vocabulary."""
+        self._check_environment(environment)
+        return [discovered(checkpoints, environment=environment, seed=seed) for checkpoints in self.chosen(run).values()]
 
     def sense_pairs(
         self, term: str, *, run: str, pairs: int, environment: str | None = None, a_prompt: int = A_PROMPT, seed: int = 0

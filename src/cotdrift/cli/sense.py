@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from cotdrift.sense import Point, Quoted, Sense
     from cotdrift.study import Study
 
+SHOWN = 20
+"""How many discovered words are listed."""
 AROUND = 60
 """Characters on each side of a quoted use."""
 
 
 @click.command("sense")
 @options.study
-@click.argument("terms", nargs=-1, required=True)
+@click.argument("terms", nargs=-1)
 @options.run
 @options.environment
 @click.option(
@@ -58,6 +60,9 @@ def command(
     What is found is kept in the study and shown in its report. With --json a list, one entry a run and term: points (step, and apart:
     energy, dose, p, p_adjusted, auc …), donors, controls, and the uses nearest to and strangest from the first checkpoint's.
 
+    Without TERMS the whole vocabulary is looked through, without an encoder: the words whose nearest words changed, those first of which it
+    is surest.
+
     With --model-role substituter=MODEL nothing is encoded: the words that this model would put in a term's place at the first checkpoint
     and at the last are told, those first whose share of the uses moved most.
 
@@ -66,6 +71,7 @@ def command(
 
     \b
     cotdrift sense study reward grader watchers
+    cotdrift sense study
     cotdrift sense study reward --model-role substituter=MODEL
     cotdrift sense study reward --pairs 200
     cotdrift grade study/pairs same_sense --model-role grader=MODEL
@@ -75,6 +81,11 @@ def command(
     from cotdrift.study import Study
 
     opened = Study.open(study)
+    if not terms:
+        if pairs is not None or roles:
+            raise click.UsageError("Name the terms whose uses are to be asked about.")
+        _discover(opened, run, environment, seed, as_json=as_json)
+        return
     if pairs is not None:
         _draw(opened, terms, run, environment, a_prompt, pairs, seed, as_json=as_json)
         return
@@ -94,6 +105,22 @@ def command(
     for judged in opened.same_sense(seed=seed):
         if judged.term in {sense.term for sense in found}:
             click.echo(f"{judged.run}: {what_was_judged(judged)}")
+
+
+def _discover(study: Study, run: str | None, environment: str | None, seed: int, *, as_json: bool) -> None:
+    found = study.discover_senses(run=run, environment=environment, seed=seed)
+    if as_json:
+        options.print_json(found)
+        return
+    for one in found:
+        clear = [word for word in one.words if word.p_adjusted < 0.05]
+        click.echo(
+            f"{one.run}: of {one.vocabulary} words {len(clear)} have clearly other neighbours at step {one.last_step} than at step "
+            f"{one.first_step} (Benjamini-Hochberg at 5%). The surest:"
+        )
+        for word in one.words[:SHOWN]:
+            common = f"{word.across:.0%} of neighbours in common across, {word.within:.0%} within, adjusted p {word.p_adjusted:.3f}"
+            click.echo(f"  {word.word:>20}  {common}  {', '.join(word.near_first)} → {', '.join(word.near)}")
 
 
 def _substitute(
