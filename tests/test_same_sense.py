@@ -20,6 +20,7 @@ from cotdrift.graders import grader
 from cotdrift.labelling.draw import Design
 from cotdrift.labelling.labels import FILE, Labels
 from cotdrift.labelling.sitting import Given, sit
+from cotdrift.report import report
 from cotdrift.same_sense import contrast_of, draw_pairs
 from cotdrift.sense_sentences import what_was_judged
 from cotdrift.study import Study
@@ -138,7 +139,8 @@ def test_judges_and_people_are_asked_blind_and_their_contrast_is_found(tmp_path:
     [found] = study.same_sense()
     assert (found.term, found.early, found.late, found.across) == ("bank", 4.0, 4.0, 1.0)
     assert found.moved.value == -3.0 and found.moved.high is not None and found.moved.high < -2.9
-    assert "less the same across checkpoints" in what_was_judged(found)
+    assert "mean less the same across checkpoints" in what_was_judged(found)
+    assert "mean less the same across checkpoints" in report(study.folder).page.read_text(encoding="utf-8")
     with Labels(held.folder / FILE) as labels:
         sitting = sit(held.corpus, labels, grader("same_sense"), Design(annotator="ann", limit=90, repeated=0.0))
         for _ in range(90):

@@ -281,21 +281,24 @@ def test_donors_are_as_frequent_and_no_forms_of_the_term() -> None:
     assert donors_for(Term.parse("the"), said) == []
 
 
-def organism(tmp_path: Path, planted: dict[str, str], share: float, *, seed: int = 0) -> Study:
-    """The organism's start as two checkpoints: its samples 0 and 1, and 2 and 3, with a share of other words' uses turned into the term."""
-    rng = random.Random(seed)
+def organism(tmp_path: Path, donor: str, term: str, share: float) -> Study:
+    """The organism's start as two runs of two checkpoints: its samples 0 and 1, and 2 and 3, as they are and with a planted change.
+
+    In the run `moved` a share of the term's later uses becomes the donor's, and all of the donor's become the term's.
+    """
+    rng = random.Random(0)
     frame = pl.read_parquet(ROLLOUTS).filter(
-        (pl.col("run") == "hinted") & (pl.col("step") == 0) & pl.col("environment").is_in(["agree", "ambiguous", "conflict"])
+        (pl.col("run") == "hinted") & (pl.col("step") == 0) & pl.col("environment").is_in(["ambiguous", "conflict"])
     )
     rows = []
     for one in frame.sort("prompt_id", "rep").iter_rows(named=True):
         late, said = int(one["rep"]) >= 2, one["reasoning"]
-        if late:
-            for donor, term in planted.items():
-                pieces = said.split(term)
-                said = pieces[0] + "".join((term if rng.random() >= share else "⁂") + piece for piece in pieces[1:])
-                said = said.replace(donor, term).replace("⁂", donor)
-        rows.append(row(10 * late, one["prompt_id"], said, int(one["rep"]) % 2) | {"environment": one["environment"], "run": "organism"})
+        pieces = said.split(term)
+        moved = pieces[0] + "".join((term if rng.random() >= share else "⁂") + piece for piece in pieces[1:])
+        moved = moved.replace(donor, term).replace("⁂", donor)
+        for run, text in (("still", said), ("moved", moved if late else said)):
+            told = row(10 * late, one["prompt_id"], text, int(one["rep"]) % 2)
+            rows.append(told | {"environment": one["environment"], "run": run})
     return study_of(tmp_path, rows)
 
 
@@ -307,12 +310,10 @@ def minilm() -> None:
 
 @pytest.mark.usefixtures("minilm")
 def test_a_planted_change_of_sense_is_found_with_its_dose_and_a_run_without_one_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "still").mkdir()
-    still = organism(tmp_path / "still", {}, 0.0).sense("grader", "number", a_prompt=1)
-    assert all(found.last is not None and found.last.p > 0.01 for found in still)
-    (tmp_path / "moved").mkdir()
-    study = organism(tmp_path / "moved", {"user": "grader"}, 0.5)
-    [moved] = study.sense("grader", a_prompt=1)
+    study = organism(tmp_path, "user", "grader", 0.5)
+    moved, still = study.sense("grader", a_prompt=1)
+    assert (moved.run, still.run) == ("moved", "still")
+    assert still.last is not None and still.last.p > 0.01
     assert moved.last is not None and moved.last.dose is not None
     assert moved.last.p <= 0.001 and moved.last.paired
     assert moved.last.dose.low > 0.05 and 0.2 < moved.last.dose.value < 0.9
@@ -322,13 +323,13 @@ def test_a_planted_change_of_sense_is_found_with_its_dose_and_a_run_without_one_
     near = [quoted.near for quoted in moved.nearest_late]
     assert near == sorted(near, reverse=True) and near[-1] > max(quoted.near for quoted in moved.strangest_late)
     kept, stale = study.senses()
-    assert kept == [moved] and not stale
+    assert kept == [moved, still] and not stale
     told = CliRunner().invoke(cli, ["sense", str(study.folder), "grader", "--per-prompt", "1", "--json"])
     assert told.exit_code == 0, told.output
-    [again] = json.loads(told.stdout)
+    again, _ = json.loads(told.stdout)
     assert again["points"][-1]["apart"]["energy"] == pytest.approx(moved.last.energy)
-    study.ingest([pl.DataFrame([row(20, "p", "the grader", 0) | {"run": "organism"}])])
-    assert study.senses()[0] == [] and study.senses()[1] == ["'grader' of organism"]
+    study.ingest([pl.DataFrame([row(20, "p", "the grader", 0) | {"run": "moved"}])])
+    assert study.senses() == ([still], ["'grader' of moved"])
 
 
 @pytest.mark.usefixtures("minilm")
@@ -340,7 +341,7 @@ def test_the_report_shows_what_was_measured_of_terms_and_hostile_text_as_text(tm
             rows.append(row(step, str(prompt), said))
     study = study_of(tmp_path, rows)
     [sense] = study.sense("grader")
-    assert sense.last is not None and sense.last.dose is None and sense.controls
+    assert sense.last is not None and sense.last.dose is not None and sense.controls
     page = report(study.folder).page.read_text(encoding="utf-8")
     assert "What terms stand among" in page and 'data-figure="sense"' in page
     assert "<script>alert(1)" not in page and "&lt;script&gt;alert(1)" in page
