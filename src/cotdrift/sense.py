@@ -112,7 +112,6 @@ class Reader:
     def __init__(self, encoder: Encoder, kept: Kept, environment: str | None, a_prompt: int, done: Callable[[int], None]) -> None:
         self.encoder, self.kept, self.done = encoder, kept, done
         self.environment, self.a_prompt = environment, a_prompt
-        self.unseen = 0
 
     def uses(self, checkpoint: Checkpoint, terms: Sequence[Term], first: Sequence[Sequence[Use]] = ()) -> list[list[Use]]:
         """The uses of each term that are looked at; if they are too many, of prompts that use it at the first checkpoint too."""
@@ -130,7 +129,6 @@ class Reader:
         windows = [_written(use.window, written) for use in uses]
         vectors = self.kept.of(self.encoder, windows, done=self.done)
         seen: NDArray[np.bool_] = np.asarray(np.isfinite(vectors).all(axis=1))
-        self.unseen += int((~seen).sum())
         left = [use for use, is_seen in zip(uses, seen, strict=True) if is_seen]
         return left, Cloud(vectors[seen].astype(np.float64), [use.prompt for use in left])
 
@@ -158,12 +156,14 @@ def sense_of(
     planted = [_planted(reader, first, term, cloud, told) for term, (_, cloud) in zip(terms, started, strict=True)]
     points: list[list[Point]] = [[] for _ in terms]
     donors: list[list[Donor]] = [[] for _ in terms]
+    unseen = [len(of_term) - len(uses) for of_term, (uses, _) in zip(at_first, started, strict=True)]
     ended: list[tuple[list[Use], Cloud, int]] = []
     for checkpoint in later:
         found = reader.uses(checkpoint, terms, at_first)
         ended = []
         for number, (of_term, (_, cloud)) in enumerate(zip(found, started, strict=True)):
             uses, here = reader.cloud(of_term)
+            unseen[number] += len(of_term) - len(uses)
             made = apart(cloud, here, donors=planted[number], seed=seed)
             if made:
                 donors[number] = made[1]
@@ -184,10 +184,12 @@ def sense_of(
             halves=_halves(cloud, seed),
             controls=tuple(control for control in controls if control.word != term.text),
             **_quoted((uses, cloud, first.step), late),
-            unseen=reader.unseen,
+            unseen=lost,
             corpus=corpus,
         )
-        for term, of_term, planted_as, (uses, cloud), late in zip(terms, _adjusted(points), donors, started, ended, strict=True)
+        for term, of_term, planted_as, (uses, cloud), late, lost in zip(
+            terms, _adjusted(points), donors, started, ended, unseen, strict=True
+        )
     ]
 
 
