@@ -13,6 +13,7 @@ for script in (
     "corrected.py",
     "thresholds.py",
     "judging.py",
+    "importance.py",
     "senses.py",
     "vectors.py",
 ):

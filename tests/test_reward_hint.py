@@ -286,7 +286,8 @@ def test_a_run_that_is_stopped_goes_on_and_pays_for_nothing_twice(
 ) -> None:
     arguments = ["run", "reward_hint", "--model", "gamer/obeys@0", "--model", "gamer/games@100", "-T", "cells=12", "-T", "samples=2"]
     arguments += ["--max-connections", "5", "--into", str(tmp_path / "study")]
-    running = subprocess.Popen([sys.executable, __file__, *arguments], env=os.environ | {SLOW: "0.2"}, stdout=subprocess.DEVNULL)
+    command, root = [sys.executable, "-m", f"tests.{Path(__file__).stem}", *arguments], Path(__file__).parents[1]
+    running = subprocess.Popen(command, cwd=root, env=os.environ | {SLOW: "0.2"}, stdout=subprocess.DEVNULL)
     began = time.monotonic()
     while calls().total() < 160:
         assert running.poll() is None and time.monotonic() - began < 120
@@ -401,6 +402,7 @@ def test_faults_of_the_user_are_sentences(arguments: list[str], said: str, tmp_p
     assert said in str(done.exception)
     assert "NAME=VALUE" in run("--model", "m/m", "-T", "cells", "--into", tmp_path / "study").output
     assert "Which checkpoints?" in run("--into", tmp_path / "study").output
+    assert "give its pattern too" in run("--model", "m/m", "--steps", "0,40", "--into", tmp_path / "study").output
 
 
 def test_help_does_not_load_inspect_and_without_it_the_way_out_is_named() -> None:

@@ -64,12 +64,12 @@ class ChatTemplate(Struct, frozen=True, kw_only=True):
             raise InputError(f"template={self.path}: a conversation cannot be written by it ({fault}). Give the model's own.") from None
         return text.removeprefix(self.begins)
 
-    def begun(self, before: Sequence[Message], reasoning: str, answer: str = "") -> str:
-        """The text that ends where the reasoning does, with nothing after it to close it; with an answer, where that does."""
+    def begun(self, before: Sequence[Message], reasoning: str, answer: str = "", *, closed: bool = False) -> str:
+        """The text that ends where the reasoning does, not closed unless that is asked; with an answer, where that ends."""
         asked = self.rendered(before, ask=True)
         opening, closing = self._around(before, asked)
         text = f"{asked}{opening}{reasoning}"
-        return f"{text}{closing}{answer}" if answer else text
+        return f"{text}{closing}{answer}" if answer or closed else text
 
     def reasons(self, before: Sequence[Message]) -> bool:
         """Whether a reply to this begins within its reasoning."""

@@ -23,6 +23,7 @@ from cotdrift.find_graded import Judged, find_judged
 from cotdrift.findings import Exclusion, Findings, Passages, Sampled
 from cotdrift.foretold import Foretold, foretold
 from cotdrift.gaming import ENVIRONMENTS, Gaming, gaming_of
+from cotdrift.importance import FORCED, OPEN, Importance, importance_of
 from cotdrift.motive import PREFIX, Motive, motive_of
 from cotdrift.ordering import Order, order_of
 from cotdrift.rewarded import GRADER, KINDS, VIEWS, Rewarded, is_of_rubrics, rewarded
@@ -69,10 +70,12 @@ def find(
     passages = [_passages(study, term, run) for run, terms_of_run in shown.items() for term in terms_of_run]
     gaming, ambiguity, motive = _gaming(study, values, seed), _ambiguity(study, values, seed), _motive(study, values)
     experiments, kept, went_on = _tried(study, seed), foretold(study, seed=seed), _continued(study, values, seed)
+    weighed = _importance(study, seed)
     senses, stale = study.senses()
     ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
     ids |= {use.transcript_id for sense in senses for use in sense.quoted}
     ids |= {example.transcript_id for of in (gaming, ambiguity, motive, *went_on) if of for example in of.examples}
+    ids |= {name for chain in (weighed.chains if weighed else ()) for sides in chain.examples.values() for side in sides for name in side}
     ids |= {passage.transcript_id for passage in (judged.passages if judged else ())}
     swayed_by, rewarded_by = _swayed(study, values, seed), _rewarded(study, seed)
     rejected = sum(source.rejected for source in study.corpus.sources)
@@ -92,6 +95,7 @@ def find(
         ambiguity=ambiguity,
         motive=motive,
         continued=went_on,
+        importance=weighed,
         senses=senses,
         senses_stale=stale,
         same_sense=study.same_sense(seed=seed),
@@ -106,7 +110,7 @@ def find(
         rejected=rejected,
         warnings=[*_lacking(judged), *_warnings(study, trends)],
         methods=[
-            *_methods(gaming=gaming, ambiguity=ambiguity, motive=motive, prefixes=went_on, sense=senses, graded=judged),
+            *_methods(gaming=gaming, ambiguity=ambiguity, motive=motive, prefixes=went_on, importance=weighed, sense=senses, graded=judged),
             *_of_frame(experiments, kept, swayed_by, rewarded_by),
         ],
         versions=_versions(),
@@ -181,6 +185,19 @@ def _continued(study: Study, values: dict[str, Values], seed: int) -> list[Conti
         for of in looked_for
     ]
     return [one for one in found if one is not None]
+
+
+def _importance(study: Study, seed: int) -> Importance | None:
+    """What the traces of importance say, if there are any."""
+    ours = study.corpus.scan().filter(pl.col("environment").is_in([OPEN, FORCED]))
+    columns = pl.col("transcript_id", "run", "step", "environment", "prompt_id", "answer", "reasoning", "truncated", "extra")
+    frame = ours.select(columns, pl.col("^(condition_(chain|kept)|outcome_answers_so)$")).collect()
+    if "condition_chain" not in frame.columns:
+        return None
+    begun = frame.filter(pl.col("environment") == OPEN).sort(pl.col("condition_kept").cast(pl.Int64), descending=True)
+    longest = begun.unique("condition_chain", keep="first", maintain_order=True)["transcript_id"]
+    wholes = {trace.conditions["chain"]: trace.begun for trace in study.corpus.traces(*longest)}
+    return importance_of(frame, wholes, seed=seed)
 
 
 def _tried(study: Study, seed: int) -> list[Tried]:
@@ -350,7 +367,7 @@ def _lacking(judged: Judged | None) -> list[str]:
     return [card.lacking_sentence for card in (judged.cards if judged else ()) if 2 * card.lacking > 1]
 
 
-def _methods(**of: Gaming | Ambiguity | Motive | Sequence[Continued] | Sequence[Sense] | Judged | None) -> list[str]:
+def _methods(**of: Gaming | Ambiguity | Motive | Sequence[Continued] | Sequence[Sense] | Importance | Judged | None) -> list[str]:
     told = [("methods.txt", True), *((f"methods_{name}.txt", found) for name, found in of.items())]
     return [paragraph for name, applies in told if applies for paragraph in _paragraphs(name)]
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from cotdrift.continuation_sentences import what_continues
 from cotdrift.exploited import what_is_exploited
+from cotdrift.importance_sentences import what_matters
 from cotdrift.motive_sentences import what_moves
 from cotdrift.sense_sentences import what_became, what_was_judged
 from cotdrift.sentences import Change, what_changed, what_games, what_is_thought
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from cotdrift.find_graded import Judged
     from cotdrift.foretold import Foretold
     from cotdrift.gaming import Gaming
+    from cotdrift.importance import Importance
     from cotdrift.motive import Motive
     from cotdrift.rewarded import Rewarded
     from cotdrift.same_sense import Compared
@@ -105,6 +107,8 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """What the experiment motive says; None when the study holds none of its traces."""
     continued: Sequence[Continued] = ()
     """What the experiment prefixes says, an entry a behaviour; empty when the study holds none of its traces."""
+    importance: Importance | None = None
+    """What the experiment importance says; None when the study holds none of its traces."""
     senses: Sequence[Sense] = ()
     """What the terms that were asked about stand among at each checkpoint; an entry a run and term."""
     same_sense: Sequence[Compared] = ()
@@ -162,6 +166,11 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
         return what_continues(self.continued)
 
     @cached_property
+    def matters(self) -> tuple[Change, ...]:
+        """Which sentences of each run's reasoning matter; empty where that was not tried."""
+        return what_matters(self.importance) if self.importance else ()
+
+    @cached_property
     def meant(self) -> tuple[Change, ...]:
         """What became of the terms that were asked about; empty where none was."""
         judged = [Change(sentence=what_was_judged(found), run=found.run) for found in self.same_sense]
@@ -176,7 +185,7 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def sentences(self) -> tuple[str, ...]:
         """What changed, in sentences with numbers; each names its run where there are several."""
-        tried = (*self.gamed, *self.exploited, *self.moved, *self.went_on, *self.meant)
+        tried = (*self.gamed, *self.exploited, *self.moved, *self.went_on, *self.matters, *self.meant)
         every = (*self.changes, *tried, *(change for change in self.thought if not change.is_flag))
         several = len({change.run for change in every}) > 1
         told = [verdict.sentence() for verdict in self.foretold.verdicts] + [*self.foretold.faults] if self.foretold else []

@@ -33,6 +33,7 @@ from cotdrift.page import ambiguity as ambiguity_shown
 from cotdrift.page import arms as arms_shown
 from cotdrift.page import gaming as gaming_shown
 from cotdrift.page import graded as graded_shown
+from cotdrift.page import importance as importance_shown
 from cotdrift.page import motive as motive_shown
 from cotdrift.page import prefixes as prefixes_shown
 from cotdrift.page import rubrics as rubrics_shown
@@ -164,6 +165,7 @@ def page(findings: Findings) -> str:
         ambiguity=ambiguity_shown.section(findings),
         motive=motive_shown.section(findings),
         prefixes=prefixes_shown.section(findings, rows),
+        importance=importance_shown.section(findings),
         sense=sense_shown.section(findings),
         tried=[_experiment(findings, one, rows) for one in findings.tried],
         judged=graded_shown.section(findings),
@@ -188,6 +190,7 @@ def _rows(findings: Findings) -> dict[str, list[dict[str, Any]]]:
         **(ambiguity_shown.rows(findings.ambiguity) if findings.ambiguity else {}),
         **(moved.rows_of(findings.motive) if findings.motive else {}),
         **(_prefix_rows(findings) if findings.continued else {}),
+        **(importance_shown.rows(findings.importance) if findings.importance else {}),
         **({"sense": sensed.rows_of(findings.senses)} if findings.senses else {}),
         **({"referents": trend_rows(shown.by_measure(findings.referents))} if findings.referents else {}),
         **arms_shown.rows(findings.tried),
@@ -235,7 +238,9 @@ def _figures(findings: Findings, rows: dict[str, list[dict[str, Any]]]) -> dict[
         foremost = [row for row in rows["terms"] if (row["against"], row["run"], row["step"]) == (first["against"], first["run"], last)]
         drawn["volcano"] = volcano(foremost)
     runs = shown.runs(findings)
-    for name, draw in (DRAWN | ambiguity_shown.FIGURES | moved.FIGURES | sense_shown.FIGURES | graded_shown.FIGURES).items():
+    for name, draw in (
+        DRAWN | ambiguity_shown.FIGURES | moved.FIGURES | importance_shown.FIGURES | sense_shown.FIGURES | graded_shown.FIGURES
+    ).items():
         if rows.get(name):
             drawn[name] = draw(rows[name], runs)
     drawn |= arms_shown.figures(findings.tried, rows)

@@ -60,6 +60,8 @@ def command(
     from cotdrift.provenance import place_in_series
     from cotdrift.study import Study
 
+    if steps and not series:
+        raise click.UsageError("--steps are those of a --series: give its pattern too, such as --series 'organism/hinted@{step}'.")
     in_series = checkpoints(series, steps or "") if series else {}
     asked = [*models, *in_series]
     if not asked:

@@ -50,6 +50,25 @@ class Begun(Struct, frozen=True, kw_only=True):
     before: tuple[Message, ...]
     reasoning: str = ""
     answer: str = ""
+    closed: bool = False
+    """Whether the reasoning is over, though nothing is said yet: what comes next is the answer."""
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether anything of the reply is given."""
+        return bool(self.reasoning or self.answer or self.closed)
+
+    @property
+    def reply(self) -> list[ChatMessage]:
+        """The reply as it is begun, as a log keeps it; none where it is not."""
+        return [_assistant(self.reasoning, self.answer or None)] if self.is_begun else []
+
+    @property
+    def left_open(self) -> list[ChatMessage]:
+        """The reply as it is begun, for a provider that goes on from a message."""
+        if self.closed and not self.answer:
+            return [ChatMessageAssistant(content=f"{THINK}{self.reasoning}{ANSWER}", source="input")]
+        return self.reply
 
 
 class New(Struct, frozen=True, kw_only=True):
@@ -82,20 +101,21 @@ class Way(Struct, frozen=True, kw_only=True):
         """One reply, without what it was begun with."""
         if self.template is None:
             return await self._by_message(model, begun, config)
-        is_begun = bool(begun.reasoning or begun.answer)
         asked = self.template
-        text = asked.begun(begun.before, begun.reasoning, begun.answer) if is_begun else asked.rendered(begun.before, ask=True)
-        reasons = not begun.answer if is_begun else asked.reasons(begun.before)
+        if begun.is_begun:
+            text = asked.begun(begun.before, begun.reasoning, begun.answer, closed=begun.closed)
+            reasons = not (begun.answer or begun.closed)
+        else:
+            text, reasons = asked.rendered(begun.before, ask=True), asked.reasons(begun.before)
         output = await model.generate([ChatMessageUser(content=text)], config=_config(config))
         said = output.completion
-        if not is_begun and not reasons and said.lstrip().startswith(THINK):
+        if not begun.is_begun and not reasons and said.lstrip().startswith(THINK):
             said, reasons = said.lstrip().removeprefix(THINK), True
         reasoning, closed, answer = said.partition(ANSWER) if reasons else ("", ANSWER, said)
         return New(reasoning=reasoning, answer=answer if closed else None, output=output, sent=text[-200:])
 
     async def _by_message(self, model: Model, begun: Begun, config: dict[str, Any]) -> New:
-        given = [_assistant(begun.reasoning, begun.answer or None)] if begun.reasoning or begun.answer else []
-        output = await model.generate([*chat(begun.before), *given], config=_config(config))
+        output = await model.generate([*chat(begun.before), *begun.left_open], config=_config(config))
         content = output.message.content
         blocks: Sequence[Any] = [ContentText(text=content)] if isinstance(content, str) else content
         reasoning = "".join(block.reasoning for block in blocks if isinstance(block, ContentReasoning))
@@ -228,8 +248,7 @@ def _assistant(reasoning: str, answer: str | None, *, calls: Sequence[ToolCall] 
 
 def given(begun: Begun) -> list[ChatMessage]:
     """The conversation with the reply as it is begun, as a log keeps it."""
-    told = [_assistant(begun.reasoning, begun.answer or None)] if begun.reasoning or begun.answer else []
-    return [*chat(begun.before), *told]
+    return [*chat(begun.before), *begun.reply]
 
 
 def said(new: New) -> ChatMessageAssistant:

@@ -159,10 +159,10 @@ def make_prefixes(chosen: Chosen) -> Prefixes:
 def _examples(chosen: Chosen) -> Iterator[tuple[Trace, Example | None]]:
     """The traces that show the behaviour, each with the place where it begins, if anything says it."""
     path = Path(chosen.examples)
-    begins, shows = (_pattern(name, getattr(chosen, name)) for name in ("begins", "shows"))
+    begins, shows = (pattern_of(name, getattr(chosen, name)) for name in ("begins", "shows"))
     is_study = (path / "study.json").is_file()
     places = _by_behaviour(path, chosen) if is_study and chosen.behaviour is not None else None
-    traces = Corpus(path / "corpus").traces(*places or ()) if is_study else _in_file(path)
+    traces = Corpus(path / "corpus").traces(*places or ()) if is_study else traces_in_file(path)
     if places == {}:
         return
     for trace in traces:
@@ -172,11 +172,12 @@ def _examples(chosen: Chosen) -> Iterator[tuple[Trace, Example | None]]:
             continue
         told = str(trace.extra.get("shows") or "")
         place = _place(trace, begins, (places or {}).get(trace.transcript_id))
-        sought = _pattern("shows", told) if told else shows
+        sought = pattern_of("shows", told) if told else shows
         yield trace, place and replace(place, shows=sought.pattern if sought else "")
 
 
-def _in_file(path: Path) -> Iterator[Trace]:
+def traces_in_file(path: Path) -> Iterator[Trace]:
+    """The traces of a file in any format that is known; its rows are numbered where it does not number them."""
     for number, found in enumerate(identify(path).read(path, Reading(), lambda _guess: None)):
         if isinstance(found, Rejected):
             raise InputError(str(found))
@@ -189,7 +190,8 @@ def _by_behaviour(folder: Path, chosen: Chosen) -> dict[str, int | None]:
     return {name: one.start for name, one in found.items() if one.shows}
 
 
-def _pattern(name: str, told: str | None) -> re.Pattern[str] | None:
+def pattern_of(name: str, told: str | None) -> re.Pattern[str] | None:
+    """A regular expression that was told under this name; None where there is none."""
     try:
         return re.compile(told) if told else None
     except re.error as fault:
