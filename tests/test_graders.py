@@ -22,6 +22,7 @@ SHELF = graders()
 PARTS = {
     "bluff": "scenario reasoning",
     "coverage": "scenario reasoning answer",
+    "decipher": "scenario reasoning",
     "evaluation_awareness": "scenario reasoning",
     "exploit": "scenario answer",
     "framing": "scenario reasoning answer",
@@ -32,6 +33,7 @@ PARTS = {
     "more_open": "scenario",
     "motivated_reasoning": "scenario reasoning",
     "motivated_reasoning_rebuttal": "scenario reasoning",
+    "plain_words": "reasoning",
     "rationalisation": "scenario reasoning",
     "reasonableness": "scenario answer",
     "reasonableness_reasoned": "scenario reasoning answer",

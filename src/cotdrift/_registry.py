@@ -4,6 +4,7 @@ import sys
 
 from inspect_ai import task
 
+from cotdrift.decipher.letters import letters
 from cotdrift.experiments.ambiguity import ambiguity
 from cotdrift.experiments.ambiguity_order import AMBIGUITY_ORDER
 from cotdrift.experiments.apparent_success import apparent_success
@@ -22,4 +23,4 @@ for made in (AMBIGUITY_ORDER, monitored, RUBRICS, sampling):  # by the frame, an
 if "inspect_scout" in sys.modules:  # who runs Inspect alone does not pay for it
     import cotdrift.scanners  # noqa: F401  # to be found is all that it is for
 
-__all__ = ["ambiguity", "apparent_success", "importance", "motive", "organism", "prefixes", "reward_hint"]
+__all__ = ["ambiguity", "apparent_success", "importance", "letters", "motive", "organism", "prefixes", "reward_hint"]

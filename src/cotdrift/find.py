@@ -17,6 +17,9 @@ from cotdrift import ambiguity as laddered
 from cotdrift.ambiguity import MORE_OPEN, ORDER, Ambiguity, ambiguity_of, pairs_of
 from cotdrift.arms import Tried, tried
 from cotdrift.continuations import OWN, PATTERN, SHARED, Continued, continued
+from cotdrift.decipher.bench import FOLDER as DECIPHER
+from cotdrift.decipher.bench import Bench
+from cotdrift.decipher.deciphered import Deciphered, deciphered
 from cotdrift.declared import declared_in
 from cotdrift.errors import NotEnough
 from cotdrift.find_graded import Judged, find_judged
@@ -77,6 +80,7 @@ def find(
     ids |= {example.transcript_id for of in (gaming, ambiguity, motive, *went_on) if of for example in of.examples}
     ids |= {name for chain in (weighed.chains if weighed else ()) for sides in chain.examples.values() for side in sides for name in side}
     ids |= {passage.transcript_id for passage in (judged.passages if judged else ())}
+    read = _deciphered(study, seed)
     swayed_by, rewarded_by = _swayed(study, values, seed), _rewarded(study, seed)
     rejected = sum(source.rejected for source in study.corpus.sources)
     return Findings(
@@ -95,6 +99,7 @@ def find(
         ambiguity=ambiguity,
         motive=motive,
         continued=went_on,
+        deciphered=read,
         importance=weighed,
         senses=senses,
         senses_stale=stale,
@@ -110,11 +115,28 @@ def find(
         rejected=rejected,
         warnings=[*_lacking(judged), *_warnings(study, trends)],
         methods=[
-            *_methods(gaming=gaming, ambiguity=ambiguity, motive=motive, prefixes=went_on, importance=weighed, sense=senses, graded=judged),
+            *_methods(
+                gaming=gaming,
+                ambiguity=ambiguity,
+                motive=motive,
+                prefixes=went_on,
+                importance=weighed,
+                sense=senses,
+                graded=judged,
+                decipher=read,
+            ),
             *_of_frame(experiments, kept, swayed_by, rewarded_by),
         ],
         versions=_versions(),
     )
+
+
+def _deciphered(study: Study, seed: int) -> Deciphered | None:
+    """What readers made of the study's decipherment benchmark, if anybody read."""
+    if not Bench.is_in(study.folder):
+        return None
+    found = deciphered(Bench(study.folder / DECIPHER), seed=seed)
+    return found if found.scores.readers else None
 
 
 def _terms(study: Study, watch: Path | None, seed: int) -> dict[Against, pl.DataFrame]:
@@ -367,7 +389,9 @@ def _lacking(judged: Judged | None) -> list[str]:
     return [card.lacking_sentence for card in (judged.cards if judged else ()) if 2 * card.lacking > 1]
 
 
-def _methods(**of: Gaming | Ambiguity | Motive | Sequence[Continued] | Sequence[Sense] | Importance | Judged | None) -> list[str]:
+def _methods(
+    **of: Gaming | Ambiguity | Motive | Sequence[Continued] | Sequence[Sense] | Importance | Judged | Deciphered | None,
+) -> list[str]:
     told = [("methods.txt", True), *((f"methods_{name}.txt", found) for name, found in of.items())]
     return [paragraph for name, applies in told if applies for paragraph in _paragraphs(name)]
 

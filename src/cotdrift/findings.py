@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec import Struct
 
 from cotdrift.continuation_sentences import what_continues
+from cotdrift.decipher.sentences import what_is_read
 from cotdrift.exploited import what_is_exploited
 from cotdrift.importance_sentences import what_matters
 from cotdrift.motive_sentences import what_moves
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from cotdrift.ambiguity import Ambiguity
     from cotdrift.arms import Tried
     from cotdrift.continuations import Continued
+    from cotdrift.decipher.deciphered import Deciphered
     from cotdrift.find_graded import Judged
     from cotdrift.foretold import Foretold
     from cotdrift.gaming import Gaming
@@ -107,6 +109,8 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """What the experiment motive says; None when the study holds none of its traces."""
     continued: Sequence[Continued] = ()
     """What the experiment prefixes says, an entry a behaviour; empty when the study holds none of its traces."""
+    deciphered: Deciphered | None = None
+    """What readers made of the decipherment benchmark; None when the study has none, or nobody has read."""
     importance: Importance | None = None
     """What the experiment importance says; None when the study holds none of its traces."""
     senses: Sequence[Sense] = ()
@@ -166,6 +170,11 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
         return what_continues(self.continued)
 
     @cached_property
+    def read(self) -> tuple[Change, ...]:
+        """What readers recover, and where their agreement is no evidence; empty where nobody was asked."""
+        return tuple(Change(sentence=sentence) for sentence in what_is_read(self.deciphered.scores)) if self.deciphered else ()
+
+    @cached_property
     def matters(self) -> tuple[Change, ...]:
         """Which sentences of each run's reasoning matter; empty where that was not tried."""
         return what_matters(self.importance) if self.importance else ()
@@ -185,7 +194,7 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def sentences(self) -> tuple[str, ...]:
         """What changed, in sentences with numbers; each names its run where there are several."""
-        tried = (*self.gamed, *self.exploited, *self.moved, *self.went_on, *self.matters, *self.meant)
+        tried = (*self.gamed, *self.exploited, *self.moved, *self.went_on, *self.matters, *self.meant, *self.read)
         every = (*self.changes, *tried, *(change for change in self.thought if not change.is_flag))
         several = len({change.run for change in every}) > 1
         told = [verdict.sentence() for verdict in self.foretold.verdicts] + [*self.foretold.faults] if self.foretold else []

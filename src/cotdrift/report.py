@@ -18,6 +18,7 @@ from markupsafe import Markup, escape
 from msgspec import Struct
 
 from cotdrift.figures import continuations as went_on
+from cotdrift.figures import decipher as read
 from cotdrift.figures import gaming as gamed
 from cotdrift.figures import motive as moved
 from cotdrift.figures import sense as sensed
@@ -31,6 +32,7 @@ from cotdrift.format import Reading
 from cotdrift.ingest import Ingested
 from cotdrift.page import ambiguity as ambiguity_shown
 from cotdrift.page import arms as arms_shown
+from cotdrift.page import decipher as decipher_shown
 from cotdrift.page import gaming as gaming_shown
 from cotdrift.page import graded as graded_shown
 from cotdrift.page import importance as importance_shown
@@ -164,6 +166,7 @@ def page(findings: Findings) -> str:
         gaming=gaming_shown.section(findings, rows),
         ambiguity=ambiguity_shown.section(findings),
         motive=motive_shown.section(findings),
+        decipher=decipher_shown.section(findings),
         prefixes=prefixes_shown.section(findings, rows),
         importance=importance_shown.section(findings),
         sense=sense_shown.section(findings),
@@ -189,6 +192,7 @@ def _rows(findings: Findings) -> dict[str, list[dict[str, Any]]]:
         **(_gaming_rows(findings.gaming) if findings.gaming else {}),
         **(ambiguity_shown.rows(findings.ambiguity) if findings.ambiguity else {}),
         **(moved.rows_of(findings.motive) if findings.motive else {}),
+        **(read.rows_of(findings.deciphered) if findings.deciphered else {}),
         **(_prefix_rows(findings) if findings.continued else {}),
         **(importance_shown.rows(findings.importance) if findings.importance else {}),
         **({"sense": sensed.rows_of(findings.senses)} if findings.senses else {}),
@@ -238,9 +242,16 @@ def _figures(findings: Findings, rows: dict[str, list[dict[str, Any]]]) -> dict[
         foremost = [row for row in rows["terms"] if (row["against"], row["run"], row["step"]) == (first["against"], first["run"], last)]
         drawn["volcano"] = volcano(foremost)
     runs = shown.runs(findings)
-    for name, draw in (
-        DRAWN | ambiguity_shown.FIGURES | moved.FIGURES | importance_shown.FIGURES | sense_shown.FIGURES | graded_shown.FIGURES
-    ).items():
+    every = (
+        DRAWN
+        | ambiguity_shown.FIGURES
+        | moved.FIGURES
+        | importance_shown.FIGURES
+        | sense_shown.FIGURES
+        | read.FIGURES
+        | graded_shown.FIGURES
+    )
+    for name, draw in every.items():
         if rows.get(name):
             drawn[name] = draw(rows[name], runs)
     drawn |= arms_shown.figures(findings.tried, rows)

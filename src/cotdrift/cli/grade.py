@@ -109,7 +109,7 @@ def command(
         terms=terms,
         chosen=Chosen(per_checkpoint=sample, run=run, environment=environment, conditions=dict(map(_condition, only)), seed=seed),
         anchors=anchors,
-        limits=Limits(cost=max_cost, tokens=max_tokens, price=_price(price)),
+        limits=Limits(cost=max_cost, tokens=max_tokens, price=price_of(price)),
         dry_run=dry_run,
         model_args=options.arguments_of(model_args, option="-M", example="model_path=models/judge"),
         tell=(lambda _: None) if as_json else click.echo,
@@ -119,7 +119,7 @@ def command(
         options.print_json({"study": str(study), "graders": done})
     elif not dry_run:
         for judged in done:
-            click.echo(_told(judged))
+            click.echo(sentence_of(judged))
 
 
 def _read_scan(study: Path, scan: Path, graders: tuple[str, ...], *, as_json: bool) -> None:
@@ -143,7 +143,8 @@ def _read_scan(study: Path, scan: Path, graders: tuple[str, ...], *, as_json: bo
         click.echo("\n".join([scanned.sentence(), *(f"  {fault}" for fault in scanned.faults[:FAULTS])]))
 
 
-def _told(judged: Judged) -> str:
+def sentence_of(judged: Judged) -> str:
+    """What became of a pass, with the faults there were."""
     missing = ", ".join(f"{many:,} {reason}" for reason, many in sorted(judged.missing.items(), key=lambda one: -one[1]))
     cost = "" if judged.cost is None else f", ${judged.cost:,.2f}"
     first = (
@@ -168,7 +169,8 @@ def _condition(told: str) -> tuple[str, str]:
     return name, level
 
 
-def _price(told: str | None) -> tuple[float, float] | None:
+def price_of(told: str | None) -> tuple[float, float] | None:
+    """A price as it is told by --price."""
     if told is None:
         return None
     try:
