@@ -12,6 +12,7 @@ for script in (
     "intervals.py",
     "corrected.py",
     "thresholds.py",
+    "monitorability.py",
     "judging.py",
     "importance.py",
     "senses.py",

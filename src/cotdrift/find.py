@@ -22,6 +22,7 @@ from cotdrift.decipher.bench import Bench
 from cotdrift.decipher.deciphered import Deciphered, deciphered
 from cotdrift.declared import declared_in
 from cotdrift.errors import NotEnough
+from cotdrift.find_axes import Axes, find_axes
 from cotdrift.find_graded import Judged, find_judged
 from cotdrift.findings import Exclusion, Findings, Passages, Sampled
 from cotdrift.foretold import Foretold, foretold
@@ -81,6 +82,8 @@ def find(
     ids |= {name for chain in (weighed.chains if weighed else ()) for sides in chain.examples.values() for side in sides for name in side}
     ids |= {passage.transcript_id for passage in (judged.passages if judged else ())}
     read = _deciphered(study, seed)
+    axes = find_axes(study, judged, trends, values, truths=truths, seed=seed)
+    ids |= {passage.transcript_id for passage in axes.passages}
     swayed_by, rewarded_by = _swayed(study, values, seed), _rewarded(study, seed)
     rejected = sum(source.rejected for source in study.corpus.sources)
     return Findings(
@@ -107,6 +110,7 @@ def find(
         substitutes=study.kept_substitutes(),
         referents=_referents(study, seed),
         judged=judged,
+        axes=axes,
         tried=experiments,
         swayed=swayed_by,
         rewarded=rewarded_by,
@@ -123,6 +127,7 @@ def find(
                 importance=weighed,
                 sense=senses,
                 graded=judged,
+                axes=axes,
                 decipher=read,
             ),
             *_of_frame(experiments, kept, swayed_by, rewarded_by),
@@ -390,7 +395,7 @@ def _lacking(judged: Judged | None) -> list[str]:
 
 
 def _methods(
-    **of: Gaming | Ambiguity | Motive | Sequence[Continued] | Sequence[Sense] | Importance | Judged | Deciphered | None,
+    **of: Gaming | Ambiguity | Motive | Sequence[Continued] | Sequence[Sense] | Importance | Judged | Axes | Deciphered | None,
 ) -> list[str]:
     told = [("methods.txt", True), *((f"methods_{name}.txt", found) for name, found in of.items())]
     return [paragraph for name, applies in told if applies for paragraph in _paragraphs(name)]

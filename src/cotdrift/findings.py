@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
+from cotdrift.comparisons.distance import said_of
 from cotdrift.continuation_sentences import what_continues
 from cotdrift.decipher.sentences import what_is_read
 from cotdrift.exploited import what_is_exploited
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from cotdrift.arms import Tried
     from cotdrift.continuations import Continued
     from cotdrift.decipher.deciphered import Deciphered
+    from cotdrift.find_axes import Axes
     from cotdrift.find_graded import Judged
     from cotdrift.foretold import Foretold
     from cotdrift.gaming import Gaming
@@ -133,6 +135,8 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """What became of the predictions registered in the study; None when there are none."""
     judged: Judged | None = None
     """What judges say; None when the study holds no judgments."""
+    axes: Axes | None = None
+    """Drift, illegibility and the loss of a property, each by itself, and what monitors are worth; None when they were not looked at."""
     exclusions: Sequence[Exclusion] = ()
     rejected: int = 0
     """Records that could not be read as traces."""
@@ -175,6 +179,18 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
         return tuple(Change(sentence=sentence) for sentence in what_is_read(self.deciphered.scores)) if self.deciphered else ()
 
     @cached_property
+    def drifted(self) -> tuple[Change, ...]:
+        """How much of the words of each run is others; empty where that was not looked at."""
+        trends = [trend for axis in (self.axes.axes if self.axes else ()) if axis.name == "drift" for trend in axis.trends]
+        return tuple(Change(sentence=said_of(trend), run=trend.run, measure=trend.measure) for trend in trends)
+
+    @cached_property
+    def watched(self) -> tuple[Change, ...]:
+        """What monitors are worth in each run; empty where none is held against a truth."""
+        found = [one for watched in (self.axes.watched if self.axes else ()) for one in watched.found]
+        return tuple(Change(sentence=one.sentence(), run=one.run) for one in found)
+
+    @cached_property
     def matters(self) -> tuple[Change, ...]:
         """Which sentences of each run's reasoning matter; empty where that was not tried."""
         return what_matters(self.importance) if self.importance else ()
@@ -194,7 +210,17 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def sentences(self) -> tuple[str, ...]:
         """What changed, in sentences with numbers; each names its run where there are several."""
-        tried = (*self.gamed, *self.exploited, *self.moved, *self.went_on, *self.matters, *self.meant, *self.read)
+        tried = (
+            *self.gamed,
+            *self.exploited,
+            *self.moved,
+            *self.went_on,
+            *self.matters,
+            *self.meant,
+            *self.read,
+            *self.drifted,
+            *self.watched,
+        )
         every = (*self.changes, *tried, *(change for change in self.thought if not change.is_flag))
         several = len({change.run for change in every}) > 1
         told = [verdict.sentence() for verdict in self.foretold.verdicts] + [*self.foretold.faults] if self.foretold else []

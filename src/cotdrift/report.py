@@ -32,6 +32,7 @@ from cotdrift.format import Reading
 from cotdrift.ingest import Ingested
 from cotdrift.page import ambiguity as ambiguity_shown
 from cotdrift.page import arms as arms_shown
+from cotdrift.page import axes as axes_shown
 from cotdrift.page import decipher as decipher_shown
 from cotdrift.page import gaming as gaming_shown
 from cotdrift.page import graded as graded_shown
@@ -172,6 +173,7 @@ def page(findings: Findings) -> str:
         sense=sense_shown.section(findings),
         tried=[_experiment(findings, one, rows) for one in findings.tried],
         judged=graded_shown.section(findings),
+        axes=axes_shown.section(findings, rows),
         figures=figures,
         longest=LONGEST_LINE,
     )
@@ -201,6 +203,7 @@ def _rows(findings: Findings) -> dict[str, list[dict[str, Any]]]:
         **sampling_shown.rows(findings),
         **rubrics_shown.rows(findings),
         **(graded_shown.rows(findings.judged) if findings.judged else {}),
+        **axes_shown.rows(findings),
     }
 
 
@@ -242,18 +245,12 @@ def _figures(findings: Findings, rows: dict[str, list[dict[str, Any]]]) -> dict[
         foremost = [row for row in rows["terms"] if (row["against"], row["run"], row["step"]) == (first["against"], first["run"], last)]
         drawn["volcano"] = volcano(foremost)
     runs = shown.runs(findings)
-    every = (
-        DRAWN
-        | ambiguity_shown.FIGURES
-        | moved.FIGURES
-        | importance_shown.FIGURES
-        | sense_shown.FIGURES
-        | read.FIGURES
-        | graded_shown.FIGURES
-    )
+    every = DRAWN | ambiguity_shown.FIGURES | moved.FIGURES | importance_shown.FIGURES | sense_shown.FIGURES | read.FIGURES
+    every |= graded_shown.FIGURES | axes_shown.FIGURES
     for name, draw in every.items():
         if rows.get(name):
             drawn[name] = draw(rows[name], runs)
+    drawn |= axes_shown.figures(rows)
     drawn |= arms_shown.figures(findings.tried, rows)
     drawn |= sampling_shown.figures(findings, rows) | rubrics_shown.figures(findings, rows)
     drawn |= {name: small_multiples(rows[name], zero=True) for name in ("gaming_probes", "referents") if rows.get(name)}

@@ -8,43 +8,39 @@ import re
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 import msgspec
 import polars as pl
 
+from cotdrift import watching
 from cotdrift.comparison import Counts
+from cotdrift.comparisons.distance import words_apart
 from cotdrift.comparisons.lexical import Term, concordance, count_terms, terms, watch_list
 from cotdrift.corpus import Checkpoint, clear_unfinished, whole_file
-from cotdrift.discovered import Discovered, discovered
-from cotdrift.encoders import DEFAULT, encoder_called
 from cotdrift.errors import InputError, NotEnough, UnknownName
 from cotdrift.format import Reading
 from cotdrift.formats import find_sources, identify
-from cotdrift.grading import Graded
 from cotdrift.ingest import Ingested, ingest_file, rejected_records
 from cotdrift.measure import Measure
 from cotdrift.measurement import Measurements, measure_corpus
 from cotdrift.progress import progress
 from cotdrift.references.human import human
 from cotdrift.same_sense import FOLDER as PAIRS
-from cotdrift.same_sense import GRADER as SAME_SENSE
-from cotdrift.same_sense import Compared, compared, draw_pairs, rows_of
+from cotdrift.same_sense import draw_pairs, rows_of
 from cotdrift.scores import scores_of
-from cotdrift.sense import Sense, keep, kept_in, sense_of
+from cotdrift.sensing import Sensed
 from cotdrift.serving import Serving, check_serving
 from cotdrift.shelf import collect
-from cotdrift.substitutes import FILE as OFFERS
-from cotdrift.substitutes import Offers, Substituted, substituted
-from cotdrift.substitutes import keep as keep_substitutes
-from cotdrift.substitutes import kept_in as substitutes_in
-from cotdrift.trend import Trend
+from cotdrift.trend import Trend, trend_of
 from cotdrift.usage import A_PROMPT, collect_uses
 from cotdrift.values import WHO, Values
-from cotdrift.vectors import Kept
-from cotdrift.wordcount import Said, WordCounts, count_corpus
+from cotdrift.wordcount import Said
 
 if TYPE_CHECKING:
+    from cotdrift.costs import Cost
+    from cotdrift.monitor import Watch
+    from cotdrift.monitorability import Monitorability
     from cotdrift.trace import Trace
 
 Against = Literal["start", "human", "answers"]
@@ -68,13 +64,12 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
     after: str
 
 
-class Study(Graded):
+class Study(Sensed):
     """A folder with a corpus, measurements and word counts; each grows by what is missing, and is never half written."""
 
     def __init__(self, folder: Path | str) -> None:
         super().__init__(folder)
         self.measurements = Measurements(self.folder / "measurements")
-        self.word_counts = WordCounts(self.folder / "words")
 
     @classmethod
     def is_one(cls, folder: Path | str) -> bool:
@@ -154,25 +149,6 @@ class Study(Graded):
             return check_serving(self.corpus, trends, seed=seed, done=step)
 
     @property
-    def runs(self) -> dict[str, list[Checkpoint]]:
-        """The checkpoints of each run, in training order."""
-        found: dict[str, list[Checkpoint]] = {}
-        for checkpoint in self.corpus.checkpoints():
-            found.setdefault(checkpoint.run, []).append(checkpoint)
-        return found
-
-    def chosen(self, run: str | None = None) -> dict[str, list[Checkpoint]]:
-        """One run, or all of them; there is at least one."""
-        runs = self.runs
-        if not runs:
-            raise NotEnough(f"{self.folder}: the study holds no traces. Add some: cotdrift ingest FILES --into {self.folder}")
-        if run is None:
-            return runs
-        if run not in runs:
-            raise UnknownName("run", run, runs)
-        return {run: runs[run]}
-
-    @property
     def outcomes(self) -> list[str]:
         """What the corpus knows of the behaviour of its traces."""
         return [name.removeprefix("outcome_") for name in self.corpus.scan().collect_schema().names() if name.startswith("outcome_")]
@@ -242,15 +218,34 @@ class Study(Graded):
         trends = [values.trend(chosen, environment=environment, seed=seed) for chosen in runs]
         return trends if "judges" not in values.frame.columns else [self._judged(trend, values, environment, seed) for trend in trends]
 
-    def _check_environment(self, environment: str | None) -> None:
-        known = self.corpus.scan().select(pl.col("environment").unique()).collect()["environment"].to_list()
-        if environment is not None and environment not in known:
-            raise UnknownName("environment", environment, known)
+    def monitorability(self, watch: Watch, *, run: str | None = None, seed: int = 0) -> list[Monitorability]:
+        """What each monitor is worth over the steps of each run: an entry a run and monitor."""
+        return watching.monitorability_of(self, watch, run=run, seed=seed)
 
-    def count_words(self) -> None:
-        """Count the words of every checkpoint that was not counted yet."""
-        with progress("counting words") as step:
-            count_corpus(self.corpus, self.word_counts, threads=os.cpu_count() or 1, done=step)
+    def costs(self, watch: Watch, *, run: str | None = None, seed: int = 0) -> list[Cost]:
+        """Which drift goes with the errors of each monitor: an entry a run, monitor, measure and kind; none for an intervention."""
+        return watching.costs_of(self, watch, run=run, seed=seed)
+
+    def word_distance(self, *, run: str | None = None, seed: int = 0) -> list[Trend]:
+        """How far the words of each checkpoint are from those of its run's first one, on shared prompts; a run of one has no trend."""
+        self.count_words()
+        found = []
+        for name, checkpoints in self.chosen(run).items():
+            first, *others = [self._counts(checkpoint, "reasoning", (), None) for checkpoint in checkpoints]
+            parts = [
+                words_apart(first, other).with_columns(step=pl.lit(at.step, pl.Int64))
+                for at, other in zip(checkpoints[1:], others, strict=True)
+            ]
+            if not any(part.height for part in parts):
+                continue
+            every = pl.concat(parts)
+            at_first = every.unique(["environment", "prompt_id"], maintain_order=True).with_columns(
+                step=pl.lit(checkpoints[0].step, pl.Int64), value=pl.lit(0.0)
+            )
+            found.append(
+                trend_of(pl.concat([at_first, every]), run=name, measure="word_distance", unit="share of words", version=1, seed=seed)
+            )
+        return found
 
     def terms(
         self,
@@ -342,53 +337,6 @@ class Study(Graded):
                         return found
         return found
 
-    def sense(
-        self,
-        *terms: str,
-        run: str | None = None,
-        encoder: str | Path = DEFAULT,
-        environment: str | None = None,
-        a_prompt: int = A_PROMPT,
-        seed: int = 0,
-    ) -> list[Sense]:
-        """How far each term's uses at every checkpoint are from those at its run's first, by an encoder; kept for the report.
-
-        `encoder` is what `encoders.encoder_called` takes; `a_prompt` the most uses of a prompt at a checkpoint that are looked at.
-        Vectors are kept in the study, so that the same command goes on where it stopped.
-        """
-        if not terms:
-            raise InputError("No term is named. Name one or more: study.sense('reward', 'grader').")
-        runs, wanted = self.chosen(run), list(dict.fromkeys(Term.parse(term) for term in terms))
-        self._check_environment(environment)
-        self.count_words()
-        by, vectors = encoder_called(encoder), Kept(self.folder / "vectors.sqlite")
-        found, faults = [], []
-        with progress("reading uses", " uses") as step:
-            for checkpoints in runs.values():
-                try:
-                    found += sense_of(
-                        checkpoints,
-                        self.word_counts,
-                        wanted,
-                        by,
-                        vectors,
-                        environment=environment,
-                        a_prompt=a_prompt,
-                        seed=seed,
-                        done=step,
-                    )
-                except NotEnough as fault:
-                    faults.append(fault)
-        if not found:
-            raise faults[0]
-        keep(self.folder, found)
-        return found
-
-    def discover_senses(self, *, run: str | None = None, environment: str | None = None, seed: int = 0) -> list[Discovered]:
-        """Which words of each run have other neighbours at its last checkpoint than at its first, over the whole vocabulary."""
-        self._check_environment(environment)
-        return [discovered(checkpoints, environment=environment, seed=seed) for checkpoints in self.chosen(run).values()]
-
     def sense_pairs(
         self, term: str, *, run: str, pairs: int, environment: str | None = None, a_prompt: int = A_PROMPT, seed: int = 0
     ) -> Path:
@@ -404,43 +352,6 @@ class Study(Graded):
         held = Study.make(self.folder / PAIRS)
         held.ingest([pl.DataFrame(rows)])
         return held.folder
-
-    def same_sense(self, *, seed: int = 0) -> list[Compared]:
-        """What was answered about pairs of uses: for each run, term and rater how far the sense moved."""
-        folder = self.folder / PAIRS
-        if not Study.is_one(folder):
-            return []
-        held = Study.open(folder)
-        sha = held.judgments.graders().get(SAME_SENSE)
-        judgments = held.judgments.frame(SAME_SENSE, sha=sha)
-        return compared(held.corpus, judgments, held.labels(SAME_SENSE), seed=seed)
-
-    def substitutes(self, term: str, *, model: str, run: str, environment: str | None = None, seed: int = 0, **config: Any) -> Substituted:
-        """What a model, as Inspect names it, would put in a term's place at a run's first checkpoint and at its last; kept for the report.
-
-        `config` is Inspect's for generation. What was asked already is not asked again.
-        """
-        with progress("asking for substitutes", " uses") as step:
-            found = substituted(
-                self.chosen(run)[run],
-                Term.parse(term),
-                model,
-                Offers(self.folder / OFFERS),
-                environment=environment,
-                seed=seed,
-                done=step,
-                **config,
-            )
-        keep_substitutes(self.folder, found)
-        return found
-
-    def kept_substitutes(self) -> list[Substituted]:
-        """What `substitutes` found and still fits the traces."""
-        return substitutes_in(self.folder, self.runs)
-
-    def senses(self) -> tuple[list[Sense], list[str]]:
-        """What `sense` found and still fits the traces; and of which terms it no longer does."""
-        return kept_in(self.folder, self.runs)
 
     def find_trace(self, transcript_id: str) -> Trace | None:
         """The trace with this id, if there is one."""
