@@ -56,9 +56,9 @@ def test_the_gap_is_what_was_planted_with_the_reasoning_and_without(
         done = run(*told, "--model-role", f"grader={SERVER}/judge")
         assert done.exit_code == 0, done.output
         other = run(*told, "--model-role", f"grader={SERVER}/another")
-        assert "openai-api/loopback/judge judged here" in str(other.exception)
+        assert "openai-api/loopback/judge was the grader here" in str(other.exception)
         nobody = run(*told)
-        assert "apparent_success has answers judged. Say by whom: --model-role grader=MODEL." in str(nobody.exception)
+        assert "apparent_success needs a model in the role of grader. Say which: --model-role grader=MODEL." in str(nobody.exception)
     assert APPARENT_SUCCESS.declared is not None
     found = tried(Study.open(into).corpus.scan().collect(), APPARENT_SUCCESS.declared)
     assert found is not None
@@ -92,7 +92,7 @@ def test_an_experiment_without_a_judge_takes_none(tmp_path: Path) -> None:
     done = CliRunner().invoke(
         cli, ["run", "monitored", "--model", "mockllm/m", "--model-role", "grader=mockllm/j", "--into", str(tmp_path / "s")]
     )
-    assert "monitored has nothing judged. Leave --model-role out." in str(done.exception)
+    assert "monitored has no use for a grader. Leave --model-role grader=… out." in str(done.exception)
 
 
 @given(st.integers(-999, 999), st.integers(-999, 999))

@@ -9,6 +9,7 @@ from cotdrift.experiments.ambiguity import ambiguity
 from cotdrift.experiments.ambiguity_order import AMBIGUITY_ORDER
 from cotdrift.experiments.apparent_success import apparent_success
 from cotdrift.experiments.importance import importance
+from cotdrift.experiments.interventions import interventions
 from cotdrift.experiments.monitored import monitored
 from cotdrift.experiments.motive import motive
 from cotdrift.experiments.prefixes import prefixes
@@ -23,4 +24,4 @@ for made in (AMBIGUITY_ORDER, monitored, RUBRICS, sampling):  # by the frame, an
 if "inspect_scout" in sys.modules:  # who runs Inspect alone does not pay for it
     import cotdrift.scanners  # noqa: F401  # to be found is all that it is for
 
-__all__ = ["ambiguity", "apparent_success", "importance", "letters", "motive", "organism", "prefixes", "reward_hint"]
+__all__ = ["ambiguity", "apparent_success", "importance", "interventions", "letters", "motive", "organism", "prefixes", "reward_hint"]

@@ -74,8 +74,8 @@ class Experiment(Struct, frozen=True, kw_only=True):
     """Asks a model whether it can be put to this at all: takes it and the task's arguments, and complains where it cannot."""
     own: Callable[[Task, str, Mapping[str, Any]], list[str]] | None = None
     """Takes the task, a model and what is known of its run and step, and gives the ids of the samples it is asked; None asks all."""
-    judged: bool = False
-    """Whether answers are put to a judge, by the model role `grader`."""
+    roles: Callable[..., Sequence[str]] = lambda **_told: ()
+    """The roles of other models that it needs, such as `grader`; takes the task's arguments."""
     declared: Declared | None = None
     """What is compared, for the report's own section on it; None where the experiment has a page of its own."""
 
@@ -178,20 +178,18 @@ def run(
     model_args: Mapping[str, Any] | None = None,
     limit: int | None = None,
     places: Mapping[str, Mapping[str, Any]] | None = None,
-    judge: str | None = None,
+    roles: Mapping[str, str] | None = None,
     **config: Any,
 ) -> list[Ran]:
     """Put an experiment to every model, one after the other; what is in the folder of logs already is not asked again.
 
     `told` are the task's arguments, `config` Inspect's generation options; `places` has the run and step of models whose names do not say
-    them. `judge` is the model that judges answers, where the experiment has them judged. Nothing is paid for twice: a run that was killed
+    them. `roles` says which model has which role, where the experiment needs others. Nothing is paid for twice: a run that was killed
     takes finished samples from its log and other answers that came from a cache, and more `samples` are added to those there are.
     """
     told = experiment.arguments(told)
-    if experiment.judged and not judge:
-        raise InputError(f"{experiment.name} has answers judged. Say by whom: --model-role grader=MODEL.")
-    if judge and not experiment.judged:
-        raise InputError(f"{experiment.name} has nothing judged. Leave --model-role out.")
+    roles = dict(roles or {})
+    _check_roles(experiment, told, roles)
     asked_for = {name: value for name, value in told.items() if name != "samples"}  # more samples are no other task to Inspect
     task = experiment.task(**asked_for)
     samples: int = told.get("samples") or task.epochs or 1
@@ -199,7 +197,7 @@ def run(
     many = min(len(task.dataset), limit or len(task.dataset)) * samples * (len(names) if experiment.own is None else 1)
     ran = []
     with _alone(log_dir), _cache(log_dir) as cache, _progress(experiment.name, many):
-        _check_logs(experiment, log_dir, asked_for, config, task.version, judge)
+        _check_logs(experiment, log_dir, asked_for, config, task.version, roles)
         for name in names:  # no two at once: two local checkpoints may be more than the memory holds
             try:
                 if experiment.check:
@@ -209,7 +207,7 @@ def run(
                 if experiment.own:
                     which = {"sample_id": experiment.own(task, name, place)[:limit]}
                 told_of = {"log_dir": str(log_dir), "epochs": samples, "metadata": place or None}
-                log = _evaluated(task, name, model_args or {}, judge, **told_of, **which, **config)
+                log = _evaluated(task, name, model_args or {}, roles, **told_of, **which, **config)
             except InputError as fault:
                 ran.append(Ran(model=name, log=None, samples=0, failed=(str(fault),)))
             else:
@@ -222,18 +220,28 @@ def run(
     return ran
 
 
-def _evaluated(task: Task, name: str, model_args: Mapping[str, Any], judge: str | None, **config: Any) -> EvalLog:
+def _check_roles(experiment: Experiment, told: Mapping[str, Any], given: Mapping[str, str]) -> None:
+    needed = experiment.roles(**told)
+    for role in needed:
+        if role not in given:
+            raise InputError(f"{experiment.name} needs a model in the role of {role}. Say which: --model-role {role}=MODEL.")
+    for role in given:
+        if role not in needed:
+            raise InputError(f"{experiment.name} has no use for a {role}. Leave --model-role {role}=… out.")
+
+
+def _evaluated(task: Task, name: str, model_args: Mapping[str, Any], others: Mapping[str, str], **config: Any) -> EvalLog:
     from inspect_ai import eval_set
     from inspect_ai._util.error import PrerequisiteError
     from inspect_ai.model import CachePolicy
 
     with redirect_stdout(StringIO()):  # Inspect talks where results are printed
-        model, roles = _model(name, model_args), {"grader": _model(judge, {})} if judge else None
+        model, roles = _model(name, model_args), {role: _model(other, {}) for role, other in others.items()}
         try:
             _, logs = eval_set(
                 task,
                 model=model,
-                model_roles=roles,
+                model_roles=roles or None,
                 cache=CachePolicy(expiry=None),
                 continue_on_fail=True,  # one sample that fails does not keep the others from being asked
                 retry_attempts=1,
@@ -247,7 +255,7 @@ def _evaluated(task: Task, name: str, model_args: Mapping[str, Any], judge: str 
         except PrerequisiteError as fault:
             raise InputError(_plain(fault)) from fault
         finally:
-            for opened in (model, *(roles or {}).values()):
+            for opened in (model, *roles.values()):
                 with suppress(Exception):  # some clients cannot be closed from here; they end with the process
                     asyncio.run(_close(opened))
     if not logs:
@@ -347,7 +355,12 @@ def _remove_superseded(log_dir: Path, log: EvalLog) -> None:
 
 
 def _check_logs(
-    experiment: Experiment, log_dir: Path, told: Mapping[str, Any], config: Mapping[str, Any], version: int | str, judge: str | None
+    experiment: Experiment,
+    log_dir: Path,
+    told: Mapping[str, Any],
+    config: Mapping[str, Any],
+    version: int | str,
+    roles: Mapping[str, str],
 ) -> None:
     """A folder holds one design, sampled one way: where two share a prompt, one answer would stand twice."""
     from inspect_ai.log import list_eval_logs, read_eval_log
@@ -360,9 +373,12 @@ def _check_logs(
             raise InputError(
                 f"{log_dir}: {experiment.name} was run here with other arguments ({before}). Give the same, or another study by --into."
             )
-        before_it = getattr((header.eval.model_roles or {}).get("grader"), "model", judge)
-        if before_it != judge:
-            raise InputError(f"{log_dir}: {before_it} judged here. Give --model-role grader={before_it}, or another study by --into.")
+        for role, other in roles.items():
+            before_it = getattr((header.eval.model_roles or {}).get(role), "model", other)
+            if before_it != other:
+                raise InputError(
+                    f"{log_dir}: {before_it} was the {role} here. Give --model-role {role}={before_it}, or another study by --into."
+                )
         if header.eval.task_version != version:
             raise InputError(
                 f"{log_dir}: {experiment.name} was run here with other prompts or outcomes, or as another version. "

@@ -22,12 +22,14 @@ from cotdrift.decipher.bench import Bench
 from cotdrift.decipher.deciphered import Deciphered, deciphered
 from cotdrift.declared import declared_in
 from cotdrift.errors import NotEnough
+from cotdrift.experiments.intervention_arms import ENVIRONMENT as EDITED
 from cotdrift.find_axes import Axes, find_axes
 from cotdrift.find_graded import Judged, find_judged
 from cotdrift.findings import Exclusion, Findings, Passages, Sampled
 from cotdrift.foretold import Foretold, foretold
 from cotdrift.gaming import ENVIRONMENTS, Gaming, gaming_of
 from cotdrift.importance import FORCED, OPEN, Importance, importance_of
+from cotdrift.intervened import Intervened, intervened
 from cotdrift.motive import PREFIX, Motive, motive_of
 from cotdrift.ordering import Order, order_of
 from cotdrift.rewarded import GRADER, KINDS, VIEWS, Rewarded, is_of_rubrics, rewarded
@@ -74,11 +76,10 @@ def find(
     passages = [_passages(study, term, run) for run, terms_of_run in shown.items() for term in terms_of_run]
     gaming, ambiguity, motive = _gaming(study, values, seed), _ambiguity(study, values, seed), _motive(study, values)
     experiments, kept, went_on = _tried(study, seed), foretold(study, seed=seed), _continued(study, values, seed)
-    weighed = _importance(study, seed)
-    senses, stale = study.senses()
+    weighed, edited, (senses, stale) = _importance(study, seed), _intervened(study, seed), study.senses()
     ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
     ids |= {use.transcript_id for sense in senses for use in sense.quoted}
-    ids |= {example.transcript_id for of in (gaming, ambiguity, motive, *went_on) if of for example in of.examples}
+    ids |= {example.transcript_id for of in (gaming, ambiguity, motive, edited, *went_on) if of for example in of.examples}
     ids |= {name for chain in (weighed.chains if weighed else ()) for sides in chain.examples.values() for side in sides for name in side}
     ids |= {passage.transcript_id for passage in (judged.passages if judged else ())}
     read = _deciphered(study, seed)
@@ -114,6 +115,7 @@ def find(
         tried=experiments,
         swayed=swayed_by,
         rewarded=rewarded_by,
+        intervened=edited,
         foretold=kept if kept.verdicts or kept.faults else None,
         exclusions=_exclusions(study, [*trends, *(judged.trends if judged else ())], rejected),
         rejected=rejected,
@@ -126,6 +128,7 @@ def find(
                 prefixes=went_on,
                 importance=weighed,
                 sense=senses,
+                interventions=edited,
                 graded=judged,
                 axes=axes,
                 decipher=read,
@@ -306,6 +309,12 @@ def _rewarded(study: Study, seed: int) -> dict[str, Rewarded]:
     return found
 
 
+def _intervened(study: Study, seed: int) -> Intervened | None:
+    """What edits of reasoning do, if any were tried."""
+    columns = pl.col("transcript_id", "run", "step", "environment", "prompt_id"), pl.col("^(condition_(arm|source|monitor)|outcome_.*)$")
+    return intervened(study.corpus.scan().filter(pl.col("environment") == EDITED).select(*columns).collect(), seed=seed)
+
+
 def _by_environment(trends: Sequence[Trend], values: dict[str, Values], seed: int) -> dict[str, Sequence[Trend]]:
     """Length and the measures that changed most surely, within each of the largest environments."""
     sizes = next(iter(values.values())).frame.group_by("environment").len().sort("len", "environment", descending=[True, False])
@@ -395,7 +404,7 @@ def _lacking(judged: Judged | None) -> list[str]:
 
 
 def _methods(
-    **of: Gaming | Ambiguity | Motive | Sequence[Continued] | Sequence[Sense] | Importance | Judged | Axes | Deciphered | None,
+    **of: Gaming | Ambiguity | Motive | Sequence[Continued] | Sequence[Sense] | Importance | Intervened | Judged | Axes | Deciphered | None,
 ) -> list[str]:
     told = [("methods.txt", True), *((f"methods_{name}.txt", found) for name, found in of.items())]
     return [paragraph for name, applies in told if applies for paragraph in _paragraphs(name)]

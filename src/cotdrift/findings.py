@@ -13,6 +13,7 @@ from cotdrift.continuation_sentences import what_continues
 from cotdrift.decipher.sentences import what_is_read
 from cotdrift.exploited import what_is_exploited
 from cotdrift.importance_sentences import what_matters
+from cotdrift.intervened_sentences import what_edits_do
 from cotdrift.motive_sentences import what_moves
 from cotdrift.sense_sentences import what_became, what_was_judged
 from cotdrift.sentences import Change, what_changed, what_games, what_is_thought
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from cotdrift.foretold import Foretold
     from cotdrift.gaming import Gaming
     from cotdrift.importance import Importance
+    from cotdrift.intervened import Intervened
     from cotdrift.motive import Motive
     from cotdrift.rewarded import Rewarded
     from cotdrift.same_sense import Compared
@@ -131,6 +133,8 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """For each experiment that tries ways of sampling, an entry a run and measure; p-values are adjusted over the measures of a run."""
     rewarded: dict[str, Rewarded] = {}
     """For each experiment that has rubrics written, what those reward."""
+    intervened: Intervened | None = None
+    """What the experiment interventions says; None when the study holds none of its traces."""
     foretold: Foretold | None = None
     """What became of the predictions registered in the study; None when there are none."""
     judged: Judged | None = None
@@ -174,6 +178,11 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
         return what_continues(self.continued)
 
     @cached_property
+    def edited(self) -> tuple[Change, ...]:
+        """What edits of reasoning do; empty where none was tried."""
+        return what_edits_do(self.intervened) if self.intervened else ()
+
+    @cached_property
     def read(self) -> tuple[Change, ...]:
         """What readers recover, and where their agreement is no evidence; empty where nobody was asked."""
         return tuple(Change(sentence=sentence) for sentence in what_is_read(self.deciphered.scores)) if self.deciphered else ()
@@ -210,18 +219,9 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def sentences(self) -> tuple[str, ...]:
         """What changed, in sentences with numbers; each names its run where there are several."""
-        tried = (
-            *self.gamed,
-            *self.exploited,
-            *self.moved,
-            *self.went_on,
-            *self.matters,
-            *self.meant,
-            *self.read,
-            *self.drifted,
-            *self.watched,
-        )
-        every = (*self.changes, *tried, *(change for change in self.thought if not change.is_flag))
+        tried = (*self.gamed, *self.exploited, *self.moved, *self.went_on, *self.matters, *self.meant, *self.edited)
+        watched = (*self.read, *self.drifted, *self.watched)
+        every = (*self.changes, *tried, *watched, *(change for change in self.thought if not change.is_flag))
         several = len({change.run for change in every}) > 1
         told = [verdict.sentence() for verdict in self.foretold.verdicts] + [*self.foretold.faults] if self.foretold else []
         return (*told, *(f"{change.run}: {change.sentence}" if several and change.run else change.sentence for change in every))

@@ -37,6 +37,7 @@ from cotdrift.page import decipher as decipher_shown
 from cotdrift.page import gaming as gaming_shown
 from cotdrift.page import graded as graded_shown
 from cotdrift.page import importance as importance_shown
+from cotdrift.page import interventions as interventions_shown
 from cotdrift.page import motive as motive_shown
 from cotdrift.page import prefixes as prefixes_shown
 from cotdrift.page import rubrics as rubrics_shown
@@ -210,7 +211,7 @@ def _rows(findings: Findings) -> dict[str, list[dict[str, Any]]]:
 def _experiment(findings: Findings, one: Tried, rows: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     name = one.declared.name
     apart = {"settings": sampling_shown.section(findings, name, rows), "rubrics": rubrics_shown.section(findings, name, rows)}
-    return arms_shown.section(one, rows) | apart
+    return arms_shown.section(one, rows) | apart | {"edits": interventions_shown.section(findings, name)}
 
 
 def _prefix_rows(findings: Findings) -> dict[str, list[dict[str, Any]]]:

@@ -26,7 +26,9 @@ NAMED = 10
 @click.option("--into", required=True, type=click.Path(path_type=Path), help="The study: a folder, made if it is not there.")
 @click.option("-T", "told", metavar="NAME=VALUE", multiple=True, help="An argument of the task, such as cells=84. May be repeated.")
 @click.option("-M", "model_args", metavar="NAME=VALUE", multiple=True, help="An argument of the model's provider. May be repeated.")
-@click.option("--model-role", "role", metavar="grader=MODEL", help="Who judges the answers, where an experiment has them judged.")
+@click.option(
+    "--model-role", "roles", metavar="ROLE=MODEL", multiple=True, help="Another model that an experiment needs, such as grader=MODEL."
+)
 @click.option("--max-connections", type=click.IntRange(min=1), help="How many requests a model gets at once.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="How long an answer may get.")
 @click.option("--temperature", type=click.FloatRange(min=0), help="The temperature to sample at.")
@@ -40,7 +42,7 @@ def command(
     into: Path,
     told: tuple[str, ...],
     model_args: tuple[str, ...],
-    role: str | None,
+    roles: tuple[str, ...],
     limit: int | None,
     as_json: bool,
     **config: Any,
@@ -66,8 +68,7 @@ def command(
     asked = [*models, *in_series]
     if not asked:
         raise click.UsageError("Which checkpoints? Give --model, or --series and --steps.")
-    if role is not None and not (role.startswith("grader=") and role != "grader="):
-        raise click.BadParameter(f"{role!r} names no judge. Write for example grader=openai/gpt-5-mini.", param_hint="--model-role")
+    others = dict(_role(told) for told in roles)
     known = experiment_called(experiment)
     arguments = known.arguments(options.arguments_of(told, option="-T", example="cells=84"))
     study = Study.make(into)
@@ -79,9 +80,8 @@ def command(
     config = {name: value for name, value in config.items() if value is not None}
     args = options.arguments_of(model_args, option="-M", example="model_path=checkpoints/100")
     places = {name: place_in_series(series or "", step) for name, step in in_series.items()}
-    judge = role and role.removeprefix("grader=")
     logs = into / "logs" / known.name
-    ran = run(known, asked, log_dir=logs, told=arguments, model_args=args, limit=limit, places=places, judge=judge, **config)
+    ran = run(known, asked, log_dir=logs, told=arguments, model_args=args, limit=limit, places=places, roles=others, **config)
     had = [one for one in ran if one.log]
     study.forget_lost(logs)
     ingested = study.ingest([one.log for one in had if one.log])
@@ -103,6 +103,13 @@ def command(
     if any(source.rejected for source in ingested):
         click.echo(f"Some samples could not be read; they are kept whole in {study.rejected}.", err=True)
         click.get_current_context().exit(options.REJECTED)
+
+
+def _role(told: str) -> tuple[str, str]:
+    role, given, model = told.partition("=")
+    if not (role and given and model):
+        raise click.BadParameter(f"{told!r} names no model. Write for example grader=openai/gpt-5-mini.", param_hint="--model-role")
+    return role, model
 
 
 def _reached(study: Study, known: Experiment) -> list[str]:
