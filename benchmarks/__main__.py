@@ -15,5 +15,7 @@ for script in (
     "monitorability.py",
     "judging.py",
     "importance.py",
+    "senses.py",
+    "vectors.py",
 ):
     subprocess.run([sys.executable, str(Path(__file__).with_name(script))], check=True)

@@ -11,6 +11,7 @@ import pytest
 from cotdrift.cli import cli
 from cotdrift.errors import InputError
 from cotdrift.graders import grader
+from cotdrift.report import report
 from cotdrift.seen import USES
 from cotdrift.study import Study
 from tests.judge_server import JUDGE, judge
@@ -79,6 +80,18 @@ def test_each_use_is_judged_and_the_share_that_points_outside_is_followed_over_t
         (5, 0, 0, 0),
         (5, 0, pytest.approx(2 / 3), pytest.approx(2 / 3)),
     ]
+
+
+def test_the_report_shows_what_uses_refer_to_over_the_steps(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    with judge(heed) as served:
+        use(served, monkeypatch)
+        study.grade("referent", judges=[JUDGE])
+    made = report(study.folder)
+    shares = {trend.measure: [point.value for point in trend.points] for trend in made.findings.referents}
+    assert set(shares) == {f"referent.{answer}" for answer in ("outside", "inside", "ordinary", "unrecoverable")}
+    assert [sum(of_step) for of_step in zip(*shares.values(), strict=True)] == pytest.approx([1, 1])  # together they are all uses
+    page = made.page.read_text(encoding="utf-8")
+    assert "What its uses refer to" in page and 'data-figure="referents"' in page
 
 
 def test_quotes_and_uses_are_placed_in_the_trace(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:

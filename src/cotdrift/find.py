@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -33,6 +34,7 @@ from cotdrift.motive import PREFIX, Motive, motive_of
 from cotdrift.ordering import Order, order_of
 from cotdrift.rewarded import GRADER, KINDS, VIEWS, Rewarded, is_of_rubrics, rewarded
 from cotdrift.scores import scores_of
+from cotdrift.sense import Sense
 from cotdrift.sentences import clear_changes
 from cotdrift.study import Against, Study
 from cotdrift.swayed import Swayed, adjusted, settings_of, swayed
@@ -43,6 +45,8 @@ SHOWN_TERMS = 12
 """How many terms of a run get a curve and passages."""
 SPEAKS = "reward_reasoning"
 """The grader that says whether reasoning speaks of how its answer is rewarded."""
+REFERENT = "referent"
+"""The grader that says what the uses of a word refer to."""
 SHOWN_ENVIRONMENTS = 12
 SHOWN_USES = 6
 """How many uses of a term are shown, early and late each."""
@@ -72,8 +76,9 @@ def find(
     passages = [_passages(study, term, run) for run, terms_of_run in shown.items() for term in terms_of_run]
     gaming, ambiguity, motive = _gaming(study, values, seed), _ambiguity(study, values, seed), _motive(study, values)
     experiments, kept, went_on = _tried(study, seed), foretold(study, seed=seed), _continued(study, values, seed)
-    weighed, edited = _importance(study, seed), _intervened(study, seed)
+    weighed, edited, (senses, stale) = _importance(study, seed), _intervened(study, seed), study.senses()
     ids = {use.transcript_id for found in passages for use in (*found.early, *found.late)}
+    ids |= {use.transcript_id for sense in senses for use in sense.quoted}
     ids |= {example.transcript_id for of in (gaming, ambiguity, motive, edited, *went_on) if of for example in of.examples}
     ids |= {name for chain in (weighed.chains if weighed else ()) for sides in chain.examples.values() for side in sides for name in side}
     ids |= {passage.transcript_id for passage in (judged.passages if judged else ())}
@@ -100,6 +105,11 @@ def find(
         continued=went_on,
         deciphered=read,
         importance=weighed,
+        senses=senses,
+        senses_stale=stale,
+        same_sense=study.same_sense(seed=seed),
+        substitutes=study.kept_substitutes(),
+        referents=_referents(study, seed),
         judged=judged,
         axes=axes,
         tried=experiments,
@@ -117,6 +127,7 @@ def find(
                 motive=motive,
                 prefixes=went_on,
                 importance=weighed,
+                sense=senses,
                 interventions=edited,
                 graded=judged,
                 axes=axes,
@@ -273,6 +284,16 @@ def _swayed(study: Study, values: dict[str, Values], seed: int) -> dict[str, Seq
     return found
 
 
+def _referents(study: Study, seed: int) -> list[Trend]:
+    """What judges say that uses of words refer to: the share of each answer over the steps; empty where they were not asked."""
+    grader = study.graders().get(REFERENT)
+    if grader is None:
+        return []
+    labels = {re.sub(r"[^a-z0-9]+", "_", answer.label.casefold()) for answer in grader.answers}
+    asked = [score for score in scores_of(grader) if score.partition(".")[2] in labels]
+    return [study.values(score).trend(run, seed=seed) for score in asked for run in study.chosen()]
+
+
 def _rewarded(study: Study, seed: int) -> dict[str, Rewarded]:
     """What rubrics reward, for the experiments that have some written."""
     found = {}
@@ -383,7 +404,7 @@ def _lacking(judged: Judged | None) -> list[str]:
 
 
 def _methods(
-    **of: Gaming | Ambiguity | Motive | Sequence[Continued] | Importance | Intervened | Judged | Axes | Deciphered | None,
+    **of: Gaming | Ambiguity | Motive | Sequence[Continued] | Sequence[Sense] | Importance | Intervened | Judged | Axes | Deciphered | None,
 ) -> list[str]:
     told = [("methods.txt", True), *((f"methods_{name}.txt", found) for name, found in of.items())]
     return [paragraph for name, applies in told if applies for paragraph in _paragraphs(name)]

@@ -15,6 +15,7 @@ from cotdrift.exploited import what_is_exploited
 from cotdrift.importance_sentences import what_matters
 from cotdrift.intervened_sentences import what_edits_do
 from cotdrift.motive_sentences import what_moves
+from cotdrift.sense_sentences import what_became, what_was_judged
 from cotdrift.sentences import Change, what_changed, what_games, what_is_thought
 
 if TYPE_CHECKING:
@@ -30,8 +31,11 @@ if TYPE_CHECKING:
     from cotdrift.intervened import Intervened
     from cotdrift.motive import Motive
     from cotdrift.rewarded import Rewarded
+    from cotdrift.same_sense import Compared
+    from cotdrift.sense import Sense
     from cotdrift.serving import Serving
     from cotdrift.study import Passage
+    from cotdrift.substitutes import Substituted
     from cotdrift.swayed import Swayed
     from cotdrift.trace import Trace
     from cotdrift.trend import Trend
@@ -113,6 +117,16 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     """What readers made of the decipherment benchmark; None when the study has none, or nobody has read."""
     importance: Importance | None = None
     """What the experiment importance says; None when the study holds none of its traces."""
+    senses: Sequence[Sense] = ()
+    """What the terms that were asked about stand among at each checkpoint; an entry a run and term."""
+    same_sense: Sequence[Compared] = ()
+    """What judges and people say of pairs of uses; an entry a run, term and rater."""
+    substitutes: Sequence[Substituted] = ()
+    """What a model would put in terms' places, early and late; an entry a run, term and model."""
+    referents: Sequence[Trend] = ()
+    """What uses of words refer to, as judges say: for each answer its share of the uses; empty where they were not asked."""
+    senses_stale: Sequence[str] = ()
+    """Those that were measured before more traces came."""
     tried: Sequence[Tried] = ()
     """Experiments without a page of their own."""
     swayed: dict[str, Sequence[Swayed]] = {}
@@ -191,6 +205,12 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
         return what_matters(self.importance) if self.importance else ()
 
     @cached_property
+    def meant(self) -> tuple[Change, ...]:
+        """What became of the terms that were asked about; empty where none was."""
+        judged = [Change(sentence=what_was_judged(found), run=found.run) for found in self.same_sense]
+        return (*(what_became(sense) for sense in self.senses), *judged)
+
+    @cached_property
     def thought(self) -> tuple[Change, ...]:
         """What is said of each thought beside each action, where judges were asked about both."""
         pairs = self.judged.thoughts.pairs if self.judged and self.judged.thoughts else ()
@@ -199,7 +219,7 @@ class Findings(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def sentences(self) -> tuple[str, ...]:
         """What changed, in sentences with numbers; each names its run where there are several."""
-        tried = (*self.gamed, *self.exploited, *self.moved, *self.went_on, *self.matters, *self.edited)
+        tried = (*self.gamed, *self.exploited, *self.moved, *self.went_on, *self.matters, *self.meant, *self.edited)
         watched = (*self.read, *self.drifted, *self.watched)
         every = (*self.changes, *tried, *watched, *(change for change in self.thought if not change.is_flag))
         several = len({change.run for change in every}) > 1

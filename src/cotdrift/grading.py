@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from cotdrift.anchors import Panel, Shift, across, all_of, heard, named, shift_of, shifts, who_judged
 from cotdrift.calibration import Calibration
-from cotdrift.corpus import Corpus, whole_file
+from cotdrift.corpus import Checkpoint, Corpus, whole_file
 from cotdrift.errors import InputError, NotEnough, UnknownName
 from cotdrift.grader import Grader, with_terms
 from cotdrift.graders import grader as grader_called
@@ -110,6 +110,30 @@ class Graded:
             for scan in scans:
                 self._keep_grader(scan.grader)
             return [scan.read(self.corpus, writer) for scan in scans]
+
+    @property
+    def runs(self) -> dict[str, list[Checkpoint]]:
+        """The checkpoints of each run, in training order."""
+        found: dict[str, list[Checkpoint]] = {}
+        for checkpoint in self.corpus.checkpoints():
+            found.setdefault(checkpoint.run, []).append(checkpoint)
+        return found
+
+    def chosen(self, run: str | None = None) -> dict[str, list[Checkpoint]]:
+        """One run, or all of them; there is at least one."""
+        runs = self.runs
+        if not runs:
+            raise NotEnough(f"{self.folder}: the study holds no traces. Add some: cotdrift ingest FILES --into {self.folder}")
+        if run is None:
+            return runs
+        if run not in runs:
+            raise UnknownName("run", run, runs)
+        return {run: runs[run]}
+
+    def _check_environment(self, environment: str | None) -> None:
+        known = self.corpus.scan().select(pl.col("environment").unique()).collect()["environment"].to_list()
+        if environment is not None and environment not in known:
+            raise UnknownName("environment", environment, known)
 
     def _keep_grader(self, grader: Grader) -> None:
         kept = self.folder / "graders" / f"{grader.name}-{grader.sha}.json"

@@ -21,6 +21,7 @@ from cotdrift.figures import continuations as went_on
 from cotdrift.figures import decipher as read
 from cotdrift.figures import gaming as gamed
 from cotdrift.figures import motive as moved
+from cotdrift.figures import sense as sensed
 from cotdrift.figures.environments import by_environment, environment_rows
 from cotdrift.figures.look import RUNS
 from cotdrift.figures.trends import small_multiples, trend_rows
@@ -41,6 +42,7 @@ from cotdrift.page import motive as motive_shown
 from cotdrift.page import prefixes as prefixes_shown
 from cotdrift.page import rubrics as rubrics_shown
 from cotdrift.page import sampling as sampling_shown
+from cotdrift.page import sense as sense_shown
 from cotdrift.page import shown
 from cotdrift.page.carried import LONGEST_LINE, chosen_terms, columns, script_json, visible, whole_traces
 from cotdrift.sentences import REFERENCES, clear_changes, named, of_serving
@@ -135,7 +137,8 @@ def page(findings: Findings) -> str:
     rows = _rows(findings)
     figures = {name: _without_data(chart) for name, chart in _figures(findings, rows).items()}
     _, left_out = chosen_terms(findings.terms)
-    hits = {line.transcript_id: line.hit for uses in findings.passages for line in [*uses.early, *uses.late]}
+    hits = {line.transcript_id: line.hit for sense in findings.senses for line in sense.quoted}
+    hits |= {line.transcript_id: line.hit for uses in findings.passages for line in [*uses.early, *uses.late]}
     traces = whole_traces(findings.traces, graded_shown.hits(findings.judged, findings.traces) | hits)
     style, app = _asset("style.css"), "(() => {\n'use strict';\n" + "".join(_asset(f"{name}.js") for name in SCRIPTS) + "})();\n"
     scripts = [_drawing_library(), app]
@@ -168,6 +171,7 @@ def page(findings: Findings) -> str:
         decipher=decipher_shown.section(findings),
         prefixes=prefixes_shown.section(findings, rows),
         importance=importance_shown.section(findings),
+        sense=sense_shown.section(findings),
         tried=[_experiment(findings, one, rows) for one in findings.tried],
         judged=graded_shown.section(findings),
         axes=axes_shown.section(findings, rows),
@@ -194,6 +198,8 @@ def _rows(findings: Findings) -> dict[str, list[dict[str, Any]]]:
         **(read.rows_of(findings.deciphered) if findings.deciphered else {}),
         **(_prefix_rows(findings) if findings.continued else {}),
         **(importance_shown.rows(findings.importance) if findings.importance else {}),
+        **({"sense": sensed.rows_of(findings.senses)} if findings.senses else {}),
+        **({"referents": trend_rows(shown.by_measure(findings.referents))} if findings.referents else {}),
         **arms_shown.rows(findings.tried),
         **sampling_shown.rows(findings),
         **rubrics_shown.rows(findings),
@@ -240,7 +246,7 @@ def _figures(findings: Findings, rows: dict[str, list[dict[str, Any]]]) -> dict[
         foremost = [row for row in rows["terms"] if (row["against"], row["run"], row["step"]) == (first["against"], first["run"], last)]
         drawn["volcano"] = volcano(foremost)
     runs = shown.runs(findings)
-    every = DRAWN | ambiguity_shown.FIGURES | moved.FIGURES | importance_shown.FIGURES | read.FIGURES
+    every = DRAWN | ambiguity_shown.FIGURES | moved.FIGURES | importance_shown.FIGURES | sense_shown.FIGURES | read.FIGURES
     every |= graded_shown.FIGURES | axes_shown.FIGURES
     for name, draw in every.items():
         if rows.get(name):
@@ -248,8 +254,7 @@ def _figures(findings: Findings, rows: dict[str, list[dict[str, Any]]]) -> dict[
     drawn |= axes_shown.figures(rows)
     drawn |= arms_shown.figures(findings.tried, rows)
     drawn |= sampling_shown.figures(findings, rows) | rubrics_shown.figures(findings, rows)
-    if rows.get("gaming_probes"):
-        drawn["gaming_probes"] = small_multiples(rows["gaming_probes"], zero=True)
+    drawn |= {name: small_multiples(rows[name], zero=True) for name in ("gaming_probes", "referents") if rows.get(name)}
     return drawn
 
 

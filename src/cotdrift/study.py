@@ -21,18 +21,21 @@ from cotdrift.corpus import Checkpoint, clear_unfinished, whole_file
 from cotdrift.errors import InputError, NotEnough, UnknownName
 from cotdrift.format import Reading
 from cotdrift.formats import find_sources, identify
-from cotdrift.grading import Graded
 from cotdrift.ingest import Ingested, ingest_file, rejected_records
 from cotdrift.measure import Measure
 from cotdrift.measurement import Measurements, measure_corpus
 from cotdrift.progress import progress
 from cotdrift.references.human import human
+from cotdrift.same_sense import FOLDER as PAIRS
+from cotdrift.same_sense import draw_pairs, rows_of
 from cotdrift.scores import scores_of
+from cotdrift.sensing import Sensed
 from cotdrift.serving import Serving, check_serving
 from cotdrift.shelf import collect
 from cotdrift.trend import Trend, trend_of
+from cotdrift.usage import A_PROMPT, collect_uses
 from cotdrift.values import WHO, Values
-from cotdrift.wordcount import Said, WordCounts, count_corpus
+from cotdrift.wordcount import Said
 
 if TYPE_CHECKING:
     from cotdrift.costs import Cost
@@ -61,13 +64,12 @@ class Passage(msgspec.Struct, frozen=True, kw_only=True):
     after: str
 
 
-class Study(Graded):
+class Study(Sensed):
     """A folder with a corpus, measurements and word counts; each grows by what is missing, and is never half written."""
 
     def __init__(self, folder: Path | str) -> None:
         super().__init__(folder)
         self.measurements = Measurements(self.folder / "measurements")
-        self.word_counts = WordCounts(self.folder / "words")
 
     @classmethod
     def is_one(cls, folder: Path | str) -> bool:
@@ -145,25 +147,6 @@ class Study(Graded):
         self.chosen()
         with progress("checking the server") as step:
             return check_serving(self.corpus, trends, seed=seed, done=step)
-
-    @property
-    def runs(self) -> dict[str, list[Checkpoint]]:
-        """The checkpoints of each run, in training order."""
-        found: dict[str, list[Checkpoint]] = {}
-        for checkpoint in self.corpus.checkpoints():
-            found.setdefault(checkpoint.run, []).append(checkpoint)
-        return found
-
-    def chosen(self, run: str | None = None) -> dict[str, list[Checkpoint]]:
-        """One run, or all of them; there is at least one."""
-        runs = self.runs
-        if not runs:
-            raise NotEnough(f"{self.folder}: the study holds no traces. Add some: cotdrift ingest FILES --into {self.folder}")
-        if run is None:
-            return runs
-        if run not in runs:
-            raise UnknownName("run", run, runs)
-        return {run: runs[run]}
 
     @property
     def outcomes(self) -> list[str]:
@@ -264,16 +247,6 @@ class Study(Graded):
             )
         return found
 
-    def _check_environment(self, environment: str | None) -> None:
-        known = self.corpus.scan().select(pl.col("environment").unique()).collect()["environment"].to_list()
-        if environment is not None and environment not in known:
-            raise UnknownName("environment", environment, known)
-
-    def count_words(self) -> None:
-        """Count the words of every checkpoint that was not counted yet."""
-        with progress("counting words") as step:
-            count_corpus(self.corpus, self.word_counts, threads=os.cpu_count() or 1, done=step)
-
     def terms(
         self,
         *,
@@ -363,6 +336,22 @@ class Study(Graded):
                     if len(found) == limit:
                         return found
         return found
+
+    def sense_pairs(
+        self, term: str, *, run: str, pairs: int, environment: str | None = None, a_prompt: int = A_PROMPT, seed: int = 0
+    ) -> Path:
+        """Draw pairs of a term's uses, within the run's first checkpoint, within its last and across; the study that holds them.
+
+        `Study(that).grade("same_sense", judges=…)` puts them to judges, `cotdrift label` to people; the same seed draws the same pairs.
+        """
+        checkpoints, wanted = self.chosen(run)[run], Term.parse(term)
+        first, last = _before(checkpoints[-1], checkpoints), checkpoints[-1]
+        [early], [late] = (collect_uses(each, [wanted], environment=environment, a_prompt=a_prompt) for each in (first, last))
+        drawn = draw_pairs(early, late, pairs=pairs, seed=seed)
+        rows = rows_of(drawn, run=run, term=wanted.text, first_step=first.step, last_step=last.step)
+        held = Study.make(self.folder / PAIRS)
+        held.ingest([pl.DataFrame(rows)])
+        return held.folder
 
     def find_trace(self, transcript_id: str) -> Trace | None:
         """The trace with this id, if there is one."""
