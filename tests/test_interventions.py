@@ -97,7 +97,7 @@ def sentences(folder: Path) -> list[str]:
 def test_removal_takes_the_behaviour_along_where_it_rests_on_the_talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reasoned(tmp_path, prompts=10)
     with serving(BY_TALK, monkeypatch):
-        done = run(tmp_path, "-T", "property=grader", "-T", "samples=4")
+        done = run(tmp_path, "-T", "property=grader", "-T", "samples=4", "-T", "rounds=60")
     assert done.exit_code == 0, done.output
     removed = effects(tmp_path)["removed", "resampled"].outcomes
     assert removed["behaves"].after.value == 0 and removed["behaves"].before.value is not None and removed["behaves"].before.value > 0.6
