@@ -344,6 +344,7 @@ def test_the_report_shows_what_was_measured_of_terms_and_hostile_text_as_text(tm
     assert sense.last is not None and sense.last.dose is not None and sense.controls
     page = report(study.folder).page.read_text(encoding="utf-8")
     assert "What terms stand among" in page and 'data-figure="sense"' in page
+    assert "sense of “grader”: dose" in page and 'under <a href="#sense">What terms stand among</a>' in page, "drift has it too"
     assert "<script>alert(1)" not in page and "&lt;script&gt;alert(1)" in page
     assert "14 uses over 14 prompts are few" in page
 

@@ -45,6 +45,15 @@ def clear(point: Point) -> bool:
     return found is not None and (found.p if found.p_adjusted is None else found.p_adjusted) < ALPHA
 
 
+def is_of_all_text(sense: Sense, point: Point) -> bool:
+    """Whether half of the function words, or more, moved as far as the term: then it is no sign of a sense of its own."""
+    return bool(sense.controls) and 2 * _as_far(sense, point) >= len(sense.controls)
+
+
+def _as_far(sense: Sense, point: Point) -> int:
+    return sum(point.apart is not None and control.energy >= point.apart.energy for control in sense.controls)
+
+
 def _moved(sense: Sense, point: Point) -> str:
     found = point.apart
     assert found is not None
@@ -71,12 +80,12 @@ def _beside(sense: Sense, point: Point) -> str:
     if not clear(point) or not sense.controls or point.apart is None:
         return ""
     many, moved = len(sense.controls), [control for control in sense.controls if control.p < ALPHA]
-    as_far = sum(control.energy >= point.apart.energy for control in sense.controls)
+    as_far = _as_far(sense, point)
     if not moved:
         return f"None of {many} function words moved."
     words = ", ".join(f"“{control.word}”" for control in moved)
     said = f"Of {many} function words {len(moved)} moved too ({words}), {as_far or 'none'} of them as far"
-    if 2 * as_far >= many:
+    if is_of_all_text(sense, point):
         return f"{said}: all text changed as much, so this is no sign of a sense of its own."
     return f"{said}: part of this is the text around, not the term."
 

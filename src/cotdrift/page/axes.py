@@ -11,6 +11,8 @@ from cotdrift.findings import Findings
 from cotdrift.monitorability import bounded
 from cotdrift.page import shown
 from cotdrift.page.graded import passages
+from cotdrift.page.sense import dose_of
+from cotdrift.sense_sentences import clear, is_of_all_text
 from cotdrift.sentences import interval, number, signed_change
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from cotdrift.costs import Cost
     from cotdrift.find_axes import Axis, Watched
     from cotdrift.monitorability import Monitorability
+    from cotdrift.sense import Sense
     from cotdrift.trend import Trend
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -57,7 +60,7 @@ def section(findings: Findings, of: Rows) -> dict[str, Any] | None:
     told = [_axis(findings, axis) for axis in findings.axes.axes]
     return {
         "axes": told,
-        "overview": [(run, [_short(axis, run) for axis in findings.axes.axes]) for run in _runs(findings)],
+        "overview": [(run, [_short(findings, axis, run) for axis in findings.axes.axes]) for run in _runs(findings)],
         "watched": [_watched(watched) for watched in findings.axes.watched],
         "has_environments": "monitors_by_environment" in of,
         "has_costs": "monitor_costs" in of,
@@ -85,6 +88,7 @@ def _axis(findings: Findings, axis: Axis) -> dict[str, Any]:
         "way_out": axis.way_out,
         "panels": listed,
         "terms": _terms(findings) if axis.name == "drift" else [],
+        "has_senses": axis.name == "drift" and bool(findings.senses),
         "read": passages(axis.read, traces),
         "judged": axis.name == "illegibility" and not axis.is_proxy and bool(axis.trends),
     }
@@ -100,7 +104,7 @@ def _terms(findings: Findings) -> list[dict[str, Any]]:
     return [{"run": run, "terms": terms} for run, terms in told.items() if terms]
 
 
-def _short(axis: Axis, run: str) -> dict[str, Any]:
+def _short(findings: Findings, axis: Axis, run: str) -> dict[str, Any]:
     """What an axis says of a run, in a cell."""
     here = [trend for trend in axis.trends if trend.run == run]
     if not here:
@@ -108,6 +112,7 @@ def _short(axis: Axis, run: str) -> dict[str, Any]:
     clear = axis.clear(run)
     if axis.name == "drift":
         said = [_level(here[0])]
+        said += [_sense(sense) for sense in findings.senses if sense.run == run and sense.last]
     elif axis.name == "loss":
         said = [f"{trend.measure}: {_ends(trend)}, {_change(trend)}{'' if trend in clear else ', not clear'}" for trend in here]
     else:
@@ -115,6 +120,12 @@ def _short(axis: Axis, run: str) -> dict[str, Any]:
         said = [f"{trend.measure.replace('_', ' ')}: {signed_change(trend)} on shared prompts, {_way(axis, trend)}" for trend in clear]
         said = said or [f"no clear change in {len(here)} {what}"]
     return {"title": ASKED[axis.name][0] + (", by proxies" if axis.is_proxy else ""), "said": said, "is_clear": bool(clear)}
+
+
+def _sense(sense: Sense) -> str:
+    last = [point for point in sense.points if point.apart][-1]
+    beside = ", not clear" if not clear(last) else ", as far as all text" if is_of_all_text(sense, last) else ""
+    return f"sense of “{sense.term}”: dose {dose_of(sense)}{beside}"
 
 
 def _way(axis: Axis, trend: Trend) -> str:

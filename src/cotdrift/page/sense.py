@@ -40,9 +40,13 @@ def section(findings: Findings) -> dict[str, Any] | None:
 
 def _panel(sense: Sense, several: bool) -> dict[str, Any]:
     last = [point for point in sense.points if point.apart][-1]
-    dose = last.apart.dose if last.apart else None
-    told = f"{number(100 * dose.value)}%{interval(100 * dose.low, 100 * dose.high)}" if dose else "no dose"
-    return {"panel": panel_of(sense, several), "run": sense.run, "told": told, "is_clear": clear(last)}
+    return {"panel": panel_of(sense, several), "run": sense.run, "told": dose_of(sense), "is_clear": clear(last)}
+
+
+def dose_of(sense: Sense) -> str:
+    """The dose at the last checkpoint that could be compared, in few words."""
+    dose = sense.last.dose if sense.last else None
+    return f"{number(100 * dose.value)}%{interval(100 * dose.low, 100 * dose.high)}" if dose else "no dose"
 
 
 def _row(sense: Sense) -> dict[str, Any] | None:
