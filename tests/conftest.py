@@ -46,6 +46,14 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_answers_of_other_sessions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What Inspect caches is of this session alone: nothing is read from the user's cache, nor written to it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INSPECT_CACHE_DIR", str(tmp_path_factory.mktemp("inspect-cache")))
+        yield
+
+
 @pytest.fixture
 def what_inspect_leaves_open_is_let_go() -> Iterator[None]:
     """Inspect does not close all of its streams; they complain when they are collected, which must not be in another test."""

@@ -368,7 +368,7 @@ def test_a_model_is_asked_for_its_first_token_with_the_passage_and_without() -> 
 
     reader = get_model("letters/mockllm/model", custom_outputs=answered, memoize=False)
     told = question().asked(scenario=scenario("Where to?", ["north", "south"]), reasoning="We go south. </reasoning-00000000>")
-    output = asyncio.run(reader.generate(told))
+    output = asyncio.run(reader.generate(told, cache=False))
     assert json.loads(output.completion) == {"answer": "B", "confidence": "90"}
     assert len(prompts) == 2 and all("Where to?\nA: north\nB: south" in prompt for prompt in prompts)
     assert "We go south." in prompts[1] and "We go south." not in prompts[0]

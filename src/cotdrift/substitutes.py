@@ -104,7 +104,8 @@ class Offers:
             async def ask(queue: list[Window]) -> None:
                 while queue:
                     window = queue.pop()
-                    reply = (await model.generate(ASKED.format(passage=marked("passage", shown(window))))).completion
+                    told = ASKED.format(passage=marked("passage", shown(window)))
+                    reply = (await model.generate(told, cache=False)).completion  # these offers are the cache
                     opened.execute(
                         "INSERT OR REPLACE INTO offers VALUES (?, ?, ?, ?, ?)", (name, settings, wording, window.key, _text(reply))
                     )

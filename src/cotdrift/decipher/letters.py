@@ -73,7 +73,7 @@ class Letters(ModelAPI):
     async def _first_token(self, question: str, passage: str) -> ModelOutput:
         told = ChatMessageUser(content=ASKED.format(passage=passage, question=question))
         return await self.asked.generate(
-            [told], config=GenerateConfig(max_tokens=1, temperature=0, logprobs=True, top_logprobs=MOST_TOKENS)
+            [told], config=GenerateConfig(max_tokens=1, temperature=0, logprobs=True, top_logprobs=MOST_TOKENS), cache=False
         )
 
     async def aclose(self) -> None:
