@@ -336,6 +336,38 @@ def test_truths_that_cannot_be_asked_about(tmp_path: Path, rollouts: Callable[..
     assert spread([0, 1, 2, 3, 4], 3) == [0, 2, 4]
 
 
+def two_arms(folder: Path) -> Study:
+    """Twelve prompts at two steps, each under two conditions, with what it did and an answer of two lines."""
+    rows = [
+        {
+            "run": "r",
+            "step": step,
+            "environment": "env",
+            "prompt_id": f"p{prompt}",
+            "rep": 0,
+            "prompt": "?",
+            "condition_arm": arm,
+            "reasoning": f"The price at {prompt} matters to {arm}.",
+            "answer": f"{arm} says\n{prompt}",
+            "outcome_cheated": (prompt + (arm == "b")) % 2,
+        }
+        for step in (0, 10)
+        for prompt in range(12)
+        for arm in ("a", "b")
+    ]
+    study = Study.make(folder)
+    study.ingest([pl.DataFrame(rows)])
+    return study
+
+
+def test_each_question_is_one_item_where_arms_share_prompts_and_a_trace_has_two_truths(tmp_path: Path) -> None:
+    truths = Traces(truths={"cheated": "Does it cheat?", "answer": "What does it answer?"})
+    made = make(two_arms(tmp_path / "study"), Settings(passages=0, traces=truths, encodings=("glossary",), sealed=0.2))
+    names = {item.transcript_id for item in made.items}
+    assert len(names) == len(made.items) == made.study.corpus.scan().collect().height
+    assert 0 < sum(item.question == GLOSS for item in made.items) <= 24, "once of each passage"
+
+
 def test_the_command_makes_asks_scores_and_says(tmp_path: Path) -> None:
     told = ["decipher", str(tmp_path / "study"), "--passages", "12", "--encoding", "glossary", "--model-role", f"reader={KNOWS},{IGNORES}"]
     done = CliRunner().invoke(cli, told)

@@ -44,6 +44,8 @@ class Source(Struct, frozen=True, kw_only=True):
     prompt_id: str
     """What repeats over encodings and checkpoints: the cluster of every interval."""
     rep: int
+    conditions: dict[str, str] = {}
+    """Those that the trace was sampled under: two arms may share all of the above."""
     text: str
     question: str
     asked: str
@@ -203,6 +205,7 @@ def _sources_at(corpus: Corpus, run: str, step: int, truth: str, question: str, 
                 environment=row["environment"],
                 prompt_id=row["prompt_id"],
                 rep=row["rep"],
+                conditions=dict(texts[name].conditions),
                 text=texts[name].reasoning,
                 question=truth,
                 asked=question,
@@ -232,6 +235,7 @@ def draft(sources: Sequence[Source], encodings: Sequence[str], doses: Sequence[f
     first = {run: min(source.step for source in sources if source.run == run) for run in {source.run for source in sources}}
     place_of = {prompt: at for at, prompt in enumerate(dict.fromkeys((source.environment, source.prompt_id) for source in sources))}
     groups: dict[tuple[str, int, str], list[Source]] = {}
+    asked: set[str] = set()
     for source in sources:
         groups.setdefault((source.run, source.step, source.question), []).append(source)
     for (run, step, _), group in groups.items():
@@ -245,14 +249,17 @@ def draft(sources: Sequence[Source], encodings: Sequence[str], doses: Sequence[f
             yield _drafted(source, NOTHING, WITHHELD, 0.0)
             for at, name in enumerate(encodings):
                 dose = doses[(place_of[source.environment, source.prompt_id] + at) % len(doses)]
-                yield from _encoded(source, encoding_called(name), dose, seed=seed, book=book)
+                for one in _encoded(source, encoding_called(name), dose, seed=seed, book=book):
+                    if one.trace.transcript_id not in asked:  # what a word stands for is asked once, however many questions a passage has
+                        asked.add(one.trace.transcript_id)
+                        yield one
 
 
 def _encoded(source: Source, encoding: Encoding, dose: float, *, seed: int, book: Codebook) -> Iterator[Drafted]:
     key = f"{seed} {source.prompt_id} {source.rep}"
     made = encoding.encode(source.text, dose, book, seed=key)
     yield _drafted(source, made.text, encoding.name, dose)
-    if encoding.has_meanings and made.meanings and source.question != NEXT:  # of one passage it is asked once
+    if encoding.has_meanings and made.meanings:
         rng = random.Random(f"{key} {encoding.name} gloss")
         of_kind = {word: kind for kind in KINDS for word in kind} if source.material == PLANTED else {}
         coded = sorted(word for word, meant in made.meanings.items() if meant in of_kind) or sorted(made.meanings)
@@ -275,7 +282,8 @@ def _drafted(source: Source, text: str, encoding: str, dose: float, **asked: Any
         prompt=scenario(asked.get("asked", source.asked), options),
         reasoning=text,
         reasoning_kind="raw",
-        conditions={"dose": f"{dose:g}", "encoding": encoding, "question": question},
+        conditions={f"its_{factor}": level for factor, level in source.conditions.items()}
+        | {"dose": f"{dose:g}", "encoding": encoding, "question": question},
     )
     return Drafted(trace=trace, source=source, encoding=encoding, dose=dose, right=LETTERS[asked.get("right", source.right)])
 
