@@ -368,6 +368,19 @@ def test_each_question_is_one_item_where_arms_share_prompts_and_a_trace_has_two_
     assert 0 < sum(item.question == GLOSS for item in made.items) <= 24, "once of each passage"
 
 
+def test_no_passage_is_its_own_control(tmp_path: Path) -> None:
+    """Nor one of the same prompt; a sealed part of a single passage has none."""
+    lone = make(Study.make(tmp_path / "lone"), Settings(passages=5, encodings=("loops",), sealed=0.2))
+    assert not [item for item in lone.items if item.part == "sealed" and item.encoding == SHUFFLED]
+    assert len([item for item in lone.items if item.encoding == SHUFFLED]) == 8
+    truths = Traces(truths={"cheated": "Does it cheat?"})
+    made = make(two_arms(tmp_path / "study"), Settings(passages=0, traces=truths, encodings=("loops",), sealed=0))
+    controls = {item.transcript_id for item in made.items if item.encoding == SHUFFLED}
+    assert len(controls) == 48
+    for trace in made.study.corpus.traces(*controls):
+        assert f"at {trace.prompt_id.removeprefix('p')} " not in trace.reasoning
+
+
 def test_the_command_makes_asks_scores_and_says(tmp_path: Path) -> None:
     told = ["decipher", str(tmp_path / "study"), "--passages", "12", "--encoding", "glossary", "--model-role", f"reader={KNOWS},{IGNORES}"]
     done = CliRunner().invoke(cli, told)

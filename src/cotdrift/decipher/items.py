@@ -240,10 +240,11 @@ def draft(sources: Sequence[Source], encodings: Sequence[str], doses: Sequence[f
         groups.setdefault((source.run, source.step, source.question), []).append(source)
     for (run, step, _), group in groups.items():
         for place, source in enumerate(group):
-            other = group[(place + 1) % len(group)].text
+            other = _another(group, place)
             is_first = step == first[run]
             yield _drafted(source, source.text, LEGIBLE if is_first else AS_IT_IS, 0.0)
-            yield _drafted(source, other, SHUFFLED, 0.0)
+            if other is not None:
+                yield _drafted(source, other.text, SHUFFLED, 0.0)
             if not is_first:
                 continue
             yield _drafted(source, NOTHING, WITHHELD, 0.0)
@@ -253,6 +254,13 @@ def draft(sources: Sequence[Source], encodings: Sequence[str], doses: Sequence[f
                     if one.trace.transcript_id not in asked:  # what a word stands for is asked once, however many questions a passage has
                         asked.add(one.trace.transcript_id)
                         yield one
+
+
+def _another(group: Sequence[Source], place: int) -> Source | None:
+    """The next source of another prompt, as one of the same prompt may well tell the same; None where there is none."""
+    prompt = (group[place].environment, group[place].prompt_id)
+    turned = [*group[place + 1 :], *group[:place]]
+    return next((other for other in turned if (other.environment, other.prompt_id) != prompt), None)
 
 
 def _encoded(source: Source, encoding: Encoding, dose: float, *, seed: int, book: Codebook) -> Iterator[Drafted]:
