@@ -21,7 +21,19 @@ from inspect_ai.model import ChatMessage, Logprob, Logprobs, ModelOutput, ModelU
 from cotdrift.cli import cli
 from cotdrift.decipher.bench import FOLDER, ITEMS, LOOKS, SEALED, Bench, Settings, commitment, make
 from cotdrift.decipher.deciphered import Deciphered, ask, deciphered, look, write
-from cotdrift.decipher.items import AS_IT_IS, GLOSS, LEGIBLE, NOTHING, REWRITTEN, SHUFFLED, WITHHELD, Traces, scenario, spread
+from cotdrift.decipher.items import (
+    AS_IT_IS,
+    GLOSS,
+    LEGIBLE,
+    NOTHING,
+    REWRITTEN,
+    SHUFFLED,
+    WITHHELD,
+    Traces,
+    scenario,
+    spread,
+    trace_sources,
+)
 from cotdrift.decipher.letters import answer_of
 from cotdrift.decipher.readings import answers, question
 from cotdrift.decipher.scores import Condition, Scores, Together
@@ -281,7 +293,7 @@ def traces(into: Path, *, steps: tuple[int, ...] = (0, 50, 100)) -> Path:
 
 
 def test_a_checkpoint_is_placed_on_the_scale_of_its_own_run(tmp_path: Path) -> None:
-    from cotdrift.decipher.items import draft, trace_sources
+    from cotdrift.decipher.items import draft
     from cotdrift.format import Reading
 
     study = Study.make(tmp_path / "study")
@@ -366,6 +378,25 @@ def test_each_question_is_one_item_where_arms_share_prompts_and_a_trace_has_two_
     names = {item.transcript_id for item in made.items}
     assert len(names) == len(made.items) == made.study.corpus.scan().collect().height
     assert 0 < sum(item.question == GLOSS for item in made.items) <= 24, "once of each passage"
+
+
+def test_the_order_of_answers_does_not_hang_on_which_one_is_right(tmp_path: Path) -> None:
+    """Traces are named, and the seed is known, so that whoever has the benchmark without the study could tell."""
+    found = []
+    for turned in range(2):
+        rows = [
+            {"run": "r", "step": 0, "environment": "env", "prompt_id": f"p{prompt}", "rep": 0, "prompt": "?", "reasoning": "Hm, maybe."}
+            | {"answer": "north east south west".split()[(prompt + turned) % 4]}
+            for prompt in range(12)
+        ]
+        study = Study.make(tmp_path / f"study{turned}")
+        study.ingest([pl.DataFrame(rows)])
+        sources, _ = trace_sources(study.corpus, Traces(truths={"answer": "Where to?"}), seed=0)
+        found.append({source.prompt_id: source for source in sources})
+    one, other = found
+    assert {name: source.options for name, source in one.items()} == {name: source.options for name, source in other.items()}
+    assert all(source.right != other[name].right for name, source in one.items())
+    assert {source.right for source in one.values()} == {0, 1, 2, 3}
 
 
 def test_no_passage_is_its_own_control(tmp_path: Path) -> None:

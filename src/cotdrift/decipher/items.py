@@ -194,7 +194,7 @@ def _sources_at(corpus: Corpus, run: str, step: int, truth: str, question: str, 
         name = row["transcript_id"]
         if truth == ANSWER:
             others = sorted((answer for answer in answers if answer != row["value"]), key=lambda other: _hash(seed, name, other))[:3]
-            options, right = _shuffled([row["value"], *others], f"{seed} {name}"), row["value"]
+            options, right = tuple(sorted([row["value"], *others], key=lambda option: _hash(seed, "options", name, option))), row["value"]
         else:
             options, right = _shuffled(["yes", "no"], f"{seed} {truth} {name}"), "yes" if row["value"] else "no"
         found.append(
