@@ -343,6 +343,8 @@ def test_truths_that_cannot_be_asked_about(tmp_path: Path, rollouts: Callable[..
     few.ingest([rollouts("few.jsonl", prompts=1, reps=1, steps=(0,))])
     with pytest.raises(NotEnough, match="fewer than 4 traces on one side"):
         make(few, Settings(traces=Traces(truths={"reward": "Was it right?"})))
+    with pytest.raises(NotEnough, match="fewer than 4 different answers"):
+        make(few, Settings(traces=Traces(truths={"answer": "What does it answer?"})))
     with pytest.raises(InputError, match="2 or more"):
         make(Study.make(tmp_path / "none"), Settings(passages=1))
     assert spread([0, 1, 2, 3, 4], 3) == [0, 2, 4]
@@ -377,6 +379,8 @@ def test_each_question_is_one_item_where_arms_share_prompts_and_a_trace_has_two_
     made = make(two_arms(tmp_path / "study"), Settings(passages=0, traces=truths, encodings=("glossary",), sealed=0.2))
     names = {item.transcript_id for item in made.items}
     assert len(names) == len(made.items) == made.study.corpus.scan().collect().height
+    assert {item.options for item in made.items if item.question == "answer"} == {4}, "answers of two lines stand in one"
+    assert {item.options for item in made.items if item.question == "cheated"} == {2}
     assert 0 < sum(item.question == GLOSS for item in made.items) <= 24, "once of each passage"
 
 

@@ -147,9 +147,8 @@ def trace_sources(corpus: Corpus, told: Traces, *, seed: int) -> tuple[list[Sour
             for truth, question in told.truths.items():
                 here = _sources_at(corpus, run, step, truth, question, told.sample, seed)
                 if not here:
-                    notes.append(
-                        f"{run}, step {step}: fewer than {LEAST_OF_EACH} traces on one side of {truth}, so it is not asked about there."
-                    )
+                    few = "different answers" if truth == ANSWER else f"traces on one side of {truth}"
+                    notes.append(f"{run}, step {step}: fewer than {LEAST_OF_EACH} {few}, so {truth} is not asked about there.")
                 found += here
     if not found:
         raise NotEnough(f"{corpus.folder.parent}: there is no trace that could be asked about. {' '.join(notes)}".strip())
@@ -171,7 +170,7 @@ def spread(steps: Sequence[int], many: int) -> list[int]:
 
 def _sources_at(corpus: Corpus, run: str, step: int, truth: str, question: str, many: int, seed: int) -> list[Source]:
     here = (pl.col("run") == run) & (pl.col("step") == step) & (pl.col("reasoning_kind") == "raw")
-    value = pl.col("answer").str.strip_chars() if truth == ANSWER else pl.col(f"outcome_{truth}")
+    value = pl.col("answer").str.replace_all(r"\s+", " ").str.strip_chars() if truth == ANSWER else pl.col(f"outcome_{truth}")
     usable = (value != "") & (value.str.len_chars() <= LONGEST_ANSWER) if truth == ANSWER else value.is_not_null()
     columns = "transcript_id", "environment", "prompt_id", "rep"
     rows = corpus.scan().filter(here & usable).select(*columns, value=value).collect()
@@ -297,14 +296,15 @@ def _drafted(source: Source, text: str, encoding: str, dose: float, **asked: Any
 
 
 def scenario(asked: str, options: Sequence[str]) -> str:
-    """A question as readers get it.
+    """A question as readers get it: an answer a line, whatever lines its own text has.
 
     >>> print(scenario("Where to?", ["north", "south"]))
     Where to?
     A: north
     B: south
     """
-    return "\n".join([asked, *(f"{letter}: {option}" for letter, option in zip(LETTERS, options, strict=False))])
+    lines = [asked, *(f"{letter}: {option}" for letter, option in zip(LETTERS, options, strict=False))]
+    return "\n".join(" ".join(line.split()) for line in lines)
 
 
 def book_of(sources: Sequence[Source], *, seed: int) -> dict[str, Codebook]:
