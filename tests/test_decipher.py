@@ -127,6 +127,16 @@ def test_agreement_and_accuracy_come_apart_where_readers_share_a_prior_and_the_r
     assert withheld.agreement.alpha.high is not None and withheld.agreement.alpha.high < 0.4
 
 
+def test_few_prompts_do_not_show_that_readers_who_are_right_have_not_read(tmp_path: Path) -> None:
+    made = make(Study.make(tmp_path / "study"), Settings(passages=3, encodings=("glossary",), sealed=0))
+    ask(made, [KNOWS, NAIVE[0]])
+    said = deciphered(made)
+    plain = together(said.scores, LEGIBLE)
+    assert (plain.agreement.alpha.value, plain.right.value) == (pytest.approx(1), 1)
+    assert not plain.comes_apart
+    assert not [sentence for sentence in said.sentences if "come apart" in sentence]
+
+
 def test_another_reader_of_a_rewriting_alone_answers_as_the_truth_says(bench: Bench, found: Deciphered) -> None:
     told = {(one.by, one.reader, one.encoding): one for one in found.scores.rewriting}
     glossed = told[KNOWS, NAIVE[0], "glossary"]

@@ -17,6 +17,8 @@ from cotdrift.estimate import Contrast, Estimate, Sums, bootstrap, mean_of, pair
 
 CONTROLS = (SHUFFLED, WITHHELD)
 ALPHA = 0.05
+NO_MORE_THAN = 0.25
+"""How far beyond control readers could be right, at the most, before it is said that they agree without reading."""
 LEAST_PAIRS = 10
 """Pairs of wrong answers from which on it is said whether they are alike."""
 
@@ -76,10 +78,15 @@ class Together(Struct, frozen=True, kw_only=True):
 
     @property
     def comes_apart(self) -> bool:
-        """Whether they agree well enough to be relied on, and are not right more often than without the passage."""
+        """Whether they agree well enough to be relied on, and are shown not to be right much more often than without the passage.
+
+        Few prompts show neither: that they are not clearly right is no sign that they are wrong.
+        """
         alpha = self.agreement.alpha
         agrees = alpha.value is not None and alpha.value >= RELIABLE and (alpha.low is None or alpha.low > 0)
-        return agrees and self.above is not None and not is_clear(self.above)
+        if not agrees or self.above is None or is_clear(self.above):
+            return False
+        return (self.above.value if self.above.high is None else self.above.high) < NO_MORE_THAN
 
 
 class Calibrated(Struct, frozen=True, kw_only=True):
