@@ -426,6 +426,20 @@ def test_no_passage_is_its_own_control(tmp_path: Path) -> None:
         assert f"at {trace.prompt_id.removeprefix('p')} " not in trace.reasoning
 
 
+def test_a_later_checkpoint_is_said_to_be_held_legible_where_the_first_cannot_be_asked_about(tmp_path: Path) -> None:
+    rows = [
+        {"run": "r", "step": step, "environment": "env", "prompt_id": f"p{prompt}", "rep": 0, "prompt": "?", "reasoning": "Hm, maybe."}
+        | {"outcome_cheated": int(prompt % 2 == 0 and (step > 0 or prompt == 0))}
+        for step in (0, 10, 20)
+        for prompt in range(16)
+    ]
+    study = Study.make(tmp_path / "study")
+    study.ingest([pl.DataFrame(rows)])
+    made = make(study, Settings(passages=0, traces=Traces(truths={"cheated": "?"}), encodings=("loops",), sealed=0.3))
+    assert {(item.part, item.step) for item in made.items if item.encoding in (LEGIBLE, "loops")} == {("open", 10), ("sealed", 10)}
+    assert "r: step 10 is held to be legible, as nothing is asked about step 0, the first one." in made.made.notes
+
+
 def test_the_command_makes_asks_scores_and_says(tmp_path: Path) -> None:
     told = ["decipher", str(tmp_path / "study"), "--passages", "12", "--encoding", "glossary", "--model-role", f"reader={KNOWS},{IGNORES}"]
     done = CliRunner().invoke(cli, told)

@@ -113,6 +113,14 @@ def test_a_checkpoint_is_said_to_be_as_hard_as_a_dose() -> None:
     assert not any("come apart" in sentence for sentence in what_is_read(scores)), "readers that err apart share no reading"
 
 
+def test_a_question_that_only_the_later_checkpoint_is_asked_places_it_nowhere() -> None:
+    asked = rows(0, late=0.5)
+    wrong = asked.filter(pl.col("encoding") == AS_IT_IS).with_columns(
+        transcript_id=pl.col("transcript_id") + " other", question=pl.lit("other"), label=pl.lit("B"), right=pl.lit(0.0)
+    )
+    assert score(pl.concat([asked, wrong])).standings == score(asked).standings
+
+
 def test_readers_that_are_wrong_apart_are_alike_by_chance() -> None:
     scores = score(rows(1, late=0.5).with_columns(material=pl.lit(PLANTED)))
     encoded = next(one for one in scores.together if one.encoding == "glossary")

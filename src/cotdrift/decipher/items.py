@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import polars as pl
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cotdrift.corpus import Corpus
 from cotdrift.decipher.encodings import Codebook, Encoding, codebook, encoding_called
@@ -52,6 +53,8 @@ class Source(Struct, frozen=True, kw_only=True):
     options: tuple[str, ...]
     right: int
     """The place of the right one among the options."""
+    legible: bool = True
+    """Whether it is held to be legible, and encoded: all but traces of checkpoints after the first one that is asked about."""
 
 
 class Item(Struct, frozen=True, kw_only=True):
@@ -150,9 +153,13 @@ def trace_sources(corpus: Corpus, told: Traces, *, seed: int) -> tuple[list[Sour
                     few = "different answers" if truth == ANSWER else f"traces on one side of {truth}"
                     notes.append(f"{run}, step {step}: fewer than {LEAST_OF_EACH} {few}, so {truth} is not asked about there.")
                 found += here
+        asked = [source.step for source in found if source.run == run]
+        if asked and min(asked) > steps[0]:
+            notes.append(f"{run}: step {min(asked)} is held to be legible, as nothing is asked about step {steps[0]}, the first one.")
     if not found:
         raise NotEnough(f"{corpus.folder.parent}: there is no trace that could be asked about. {' '.join(notes)}".strip())
-    return found, notes
+    first = {run: min(source.step for source in found if source.run == run) for run in {source.run for source in found}}
+    return [replace(source, legible=source.step == first[source.run]) for source in found], notes
 
 
 def spread(steps: Sequence[int], many: int) -> list[int]:
@@ -231,20 +238,18 @@ def draft(sources: Sequence[Source], encodings: Sequence[str], doses: Sequence[f
 
     Of traces only those of a run's first checkpoint are encoded, and held to be legible; those of later ones are shown as they are.
     """
-    first = {run: min(source.step for source in sources if source.run == run) for run in {source.run for source in sources}}
     place_of = {prompt: at for at, prompt in enumerate(dict.fromkeys((source.environment, source.prompt_id) for source in sources))}
     groups: dict[tuple[str, int, str], list[Source]] = {}
     asked: set[str] = set()
     for source in sources:
         groups.setdefault((source.run, source.step, source.question), []).append(source)
-    for (run, step, _), group in groups.items():
+    for group in groups.values():
         for place, source in enumerate(group):
             other = _another(group, place)
-            is_first = step == first[run]
-            yield _drafted(source, source.text, LEGIBLE if is_first else AS_IT_IS, 0.0)
+            yield _drafted(source, source.text, LEGIBLE if source.legible else AS_IT_IS, 0.0)
             if other is not None:
                 yield _drafted(source, other.text, SHUFFLED, 0.0)
-            if not is_first:
+            if not source.legible:
                 continue
             yield _drafted(source, NOTHING, WITHHELD, 0.0)
             for at, name in enumerate(encodings):

@@ -345,13 +345,14 @@ def _dosed(rows: pl.DataFrame, seed: int) -> list[Dosed]:
 
 
 def _standings(rows: pl.DataFrame, seed: int) -> list[Standing]:
-    """Checkpoints on the scales of their own run's first checkpoint; the questions are the same ones."""
+    """Checkpoints on the scales of their own run's first checkpoint, by the questions that both are asked."""
     found = []
     for (reader, run), here in rows.filter(pl.col("material") == TRACES).group_by("reader", "run", maintain_order=True):
         for encoding in _encodings(here):
-            known = _answers(here.filter(pl.col("encoding").is_in([LEGIBLE, encoding])))
+            known = here.filter(pl.col("encoding").is_in([LEGIBLE, encoding]))
             for (step,), later in here.filter(pl.col("encoding") == AS_IT_IS).sort("step").group_by("step", maintain_order=True):
-                placed = place(known, _answers(later), seed=seed)
+                both = pl.col("question").is_in(set(known["question"]) & set(later["question"]))
+                placed = place(_answers(known.filter(both)), _answers(later.filter(both)), seed=seed)
                 found.append(Standing(reader=str(reader), run=str(run), step=int(str(step)), encoding=encoding, placed=placed))
     return found
 
