@@ -209,6 +209,9 @@ def test_each_look_at_the_sealed_part_is_counted_and_a_changed_truth_is_found_ou
     (copy.folder / LOOKS).write_text(lines[1] + "\n")
     with pytest.raises(InputError, match="jsonl:1: this is not as it was written"):
         _ = copy.looks
+    (copy.folder / LOOKS).write_text("{cut of")
+    with pytest.raises(InputError, match=r"looks\.jsonl: this is not as it was written"):
+        _ = copy.looks
     (copy.folder / LOOKS).unlink()
     secret = json.loads((copy.folder / SEALED).read_text())
     name = next(iter(secret["right"]))
@@ -274,6 +277,14 @@ def test_the_leaderboard_can_be_reproduced(bench: Bench, found: Deciphered) -> N
     assert bench.made.open_sha256 in told
     assert "cotdrift decipher STUDY --passages 25 --seed 0 --sealed 0.2 --encoding glossary --encoding swapped" in told
     assert all(sentence in told for sentence in found.sentences)
+
+
+def test_items_that_were_cut_off_are_no_benchmark(bench: Bench, tmp_path: Path) -> None:
+    shutil.copytree(bench.folder, tmp_path / FOLDER)
+    path = tmp_path / FOLDER / ITEMS
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:7]))
+    with pytest.raises(InputError, match=r"items\.jsonl: there are \d+ open and \d+ sealed items, and .* were made"):
+        Bench(tmp_path / FOLDER)
 
 
 def test_examples_show_the_source_what_was_made_of_it_and_what_readers_said(found: Deciphered) -> None:

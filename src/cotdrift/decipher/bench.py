@@ -106,6 +106,12 @@ class Bench:
             self.items = msgspec.json.Decoder(Item).decode_lines((folder / ITEMS).read_bytes())
         except (OSError, msgspec.MsgspecError) as fault:
             raise InputError(f"{folder}: the benchmark cannot be read ({fault}). Remove the folder and make it anew.") from None
+        many = [sum(item.part == part and not item.of for item in self.items) for part in ("open", "sealed")]
+        if many != [self.made.open, self.made.sealed]:
+            raise InputError(
+                f"{folder / ITEMS}: there are {many[0]:,} open and {many[1]:,} sealed items, and {self.made.open:,} and "
+                f"{self.made.sealed:,} were made. Put the file back."
+            )
 
     @classmethod
     def is_in(cls, study: Path) -> bool:
@@ -116,7 +122,10 @@ class Bench:
     def looks(self) -> list[Look]:
         """Every time that the sealed part was looked at; a complaint where that file was changed."""
         path = self.folder / LOOKS
-        found = msgspec.json.Decoder(Look).decode_lines(path.read_bytes()) if path.exists() else []
+        try:
+            found = msgspec.json.Decoder(Look).decode_lines(path.read_bytes()) if path.exists() else []
+        except msgspec.MsgspecError as fault:
+            raise InputError(f"{path}: this is not as it was written ({fault}). Put the file back: it counts the looks.") from None
         before = ""
         for number, look in enumerate(found, 1):
             if look.before != before or look.seal != look.sealed:
