@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import shlex
 import shutil
 from collections.abc import Callable
 from importlib.resources import files
@@ -277,6 +278,14 @@ def test_the_leaderboard_can_be_reproduced(bench: Bench, found: Deciphered) -> N
     assert bench.made.open_sha256 in told
     assert "cotdrift decipher STUDY --passages 25 --seed 0 --sealed 0.2 --encoding glossary --encoding swapped" in told
     assert all(sentence in told for sentence in found.sentences)
+
+
+def test_the_card_says_the_command_as_a_shell_reads_it(tmp_path: Path) -> None:
+    truths = Traces(truths={"cheated": "Isn't it cheating?"}, run="r")
+    made = make(two_arms(tmp_path / "study"), Settings(passages=0, traces=truths, encodings=("loops",)))
+    card, _ = write(made, deciphered(made))
+    line = next(line for line in card.read_text().splitlines() if line.startswith("cotdrift decipher STUDY"))
+    assert "cheated=Isn't it cheating?" in shlex.split(line)
 
 
 def test_items_that_were_cut_off_are_no_benchmark(bench: Bench, tmp_path: Path) -> None:

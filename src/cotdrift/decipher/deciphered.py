@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -211,9 +212,9 @@ def _options(settings: Settings) -> str:
     told = f" --passages {settings.passages} --seed {settings.seed} --sealed {settings.sealed:g}"
     told += "".join(f" --encoding {name}" for name in settings.encodings) if settings.encodings != tuple(ENCODINGS) else ""
     if settings.traces:
-        told += "".join(f" --truth '{name}={asked}'" for name, asked in settings.traces.truths.items())
+        told += "".join(f" --truth {shlex.quote(f'{name}={asked}')}" for name, asked in settings.traces.truths.items())
         told += f" --sample {settings.traces.sample} --checkpoints {settings.traces.checkpoints}"
-        told += f" --run {settings.traces.run}" if settings.traces.run else ""
+        told += f" --run {shlex.quote(settings.traces.run)}" if settings.traces.run else ""
     return told
 
 
