@@ -13,7 +13,7 @@ from msgspec import Struct
 from cotdrift.corpus import whole_file
 from cotdrift.decipher.bench import Bench, Look, Made, Settings
 from cotdrift.decipher.encodings import ENCODINGS
-from cotdrift.decipher.items import AS_IT_IS, GLOSS, LEGIBLE, NEXT, PLANTED, REWRITTEN, SHUFFLED, WITHHELD, Item
+from cotdrift.decipher.items import AS_IT_IS, GLOSS, LEGIBLE, NEXT, REWRITTEN, SHUFFLED, WITHHELD, Item
 from cotdrift.decipher.readings import NAMED, QUESTION, REWRITING, answers, given_up, rewritten
 from cotdrift.decipher.scores import Scores, score
 from cotdrift.decipher.sentences import what_is_read
@@ -175,12 +175,8 @@ def board(made: Made, scores: Scores) -> pl.DataFrame:
                 "cotdrift": made.cotdrift,
             }
         )
-    of_encoded: dict[str, list[float]] = {}
-    for one in scores.conditions:
-        if one.dose is None and one.above is not None and one.encoding in ENCODINGS and one.material == PLANTED:
-            of_encoded.setdefault(one.reader, []).append(one.above.value)
-    rank = {reader: sum(values) / len(values) for reader, values in of_encoded.items()}
-    rows.sort(key=lambda row: -rank.get(row["reader"], -1.0))
+    first = scores.best_first
+    rows.sort(key=lambda row: first.index(row["reader"]))
     return pl.DataFrame(rows, schema=BOARD_COLUMNS)
 
 

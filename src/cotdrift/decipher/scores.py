@@ -11,7 +11,8 @@ import polars as pl
 from msgspec import Struct
 
 from cotdrift.agreement import RELIABLE, Agreement, agreement
-from cotdrift.decipher.items import AS_IT_IS, GLOSS, LEGIBLE, LETTERS, REWRITTEN, SHUFFLED, TRACES, WITHHELD
+from cotdrift.decipher.encodings import ENCODINGS
+from cotdrift.decipher.items import AS_IT_IS, GLOSS, LEGIBLE, LETTERS, PLANTED, REWRITTEN, SHUFFLED, TRACES, WITHHELD
 from cotdrift.decipher.scale import Answers, Placed, Scale, place, scale
 from cotdrift.estimate import Contrast, Estimate, Sums, bootstrap, mean_of, paired_difference
 
@@ -157,6 +158,19 @@ class Scores(Struct, frozen=True, kw_only=True):
     standings: Sequence[Standing]
     without: Mapping[str, float]
     """Reader → the share right of encoded passages over all the other readers; empty for fewer than three."""
+
+    def beyond(self, reader: str) -> float | None:
+        """How much more often than control a reader is right of encoded passages, over encodings: of planted ones, or else of traces."""
+        known = [one for one in self.conditions if one.reader == reader and one.dose is None and one.encoding in ENCODINGS]
+        known = [one for one in known if one.material == PLANTED] or known
+        values = [one.above.value for one in known if one.above is not None]
+        return sum(values) / len(values) if values else None
+
+    @property
+    def best_first(self) -> list[str]:
+        """The readers by that; last those of whom it is not known."""
+        beyond = {reader: self.beyond(reader) for reader in self.readers}
+        return sorted(self.readers, key=lambda reader: -np.inf if (value := beyond[reader]) is None else value, reverse=True)
 
 
 def score(rows: pl.DataFrame, *, part: str = "open", none: Mapping[tuple[str, str], int] | None = None, seed: int = 0) -> Scores:
