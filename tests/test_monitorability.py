@@ -449,6 +449,7 @@ def test_an_intervention_is_read_off_a_condition(study: cd.Study) -> None:
         (lambda: Watch.of("hacks", truth="hacks"), "against itself"),
         (lambda: Watch.of("a", "a", truth="hacks"), "same name"),
         (lambda: Watch.of("a", truth="hacks", fpr=2.0), "--fpr"),
+        (lambda: Watch.of("a", truth="hacks", cut=float("nan")), "--cut"),
         (lambda: Watch.of("a", truth="hacks", archetype="intervention"), "--intervention"),
         (lambda: Monitor.parse("a=thoughts:grader"), "reasoning, actions, all"),
         (lambda: Monitor.parse("a=all:("), "no regular expression"),
@@ -480,6 +481,13 @@ def test_a_spoilt_file_is_named(study: cd.Study) -> None:
     path.write_text("{}")
     with pytest.raises(InputError, match=r"hacks_outcome\.json"):
         watches_in(study.folder)
+
+
+def test_truths_of_like_names_are_kept_apart(tmp_path: Path) -> None:
+    names = ("reward hacked", "reward-hacked", "reward_hacked", "作弊", "奖励", "../out")
+    for truth in names:
+        Watch.of("weak=all:a", truth=truth).keep(tmp_path)
+    assert sorted(watch.truth for watch in watches_in(tmp_path)) == sorted(names)
 
 
 def test_summaries_are_not_read_as_reasoning(tmp_path: Path) -> None:
