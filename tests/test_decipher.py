@@ -18,6 +18,7 @@ from click.testing import CliRunner
 pytest.importorskip("inspect_ai")
 
 from inspect_ai.model import ChatMessage, Logprob, Logprobs, ModelOutput, ModelUsage, TopLogprob, get_model
+from msgspec.structs import replace
 
 from cotdrift.cli import cli
 from cotdrift.decipher.bench import FOLDER, ITEMS, LOOKS, SEALED, Bench, Settings, commitment, make
@@ -294,6 +295,17 @@ def test_items_that_were_cut_off_are_no_benchmark(bench: Bench, tmp_path: Path) 
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:7]))
     with pytest.raises(InputError, match=r"items\.jsonl: there are \d+ open and \d+ sealed items, and .* were made"):
         Bench(tmp_path / FOLDER)
+
+
+def test_a_leaderboard_is_of_the_items_whose_sha256_it_has(bench: Bench, tmp_path: Path) -> None:
+    shutil.copytree(bench.folder, tmp_path / FOLDER)
+    copy = Bench(tmp_path / FOLDER)
+    for part in ("open", "sealed"):
+        copy.check(part)  # type: ignore[arg-type]
+    at = next(place for place, item in enumerate(copy.items) if item.right)
+    copy.items[at] = replace(copy.items[at], right="A" if copy.items[at].right != "A" else "B")
+    with pytest.raises(InputError, match="the open items are not as they were made"):
+        deciphered(copy)
 
 
 def test_examples_show_the_source_what_was_made_of_it_and_what_readers_said(found: Deciphered) -> None:

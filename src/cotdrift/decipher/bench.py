@@ -133,6 +133,15 @@ class Bench:
             before = look.seal
         return list(found)
 
+    def check(self, part: Part) -> None:
+        """Complain where the items of a part are not those that were made, as what is said under their sha256 would be of others."""
+        items = [item for item in self.items if item.part == part and not item.of]
+        traces = self.study.corpus.traces(*(item.transcript_id for item in items)) if items else ()
+        texts = {trace.transcript_id: (trace.prompt, trace.reasoning) for trace in traces}
+        as_made = self.made.open_sha256 if part == "open" else self.made.sealed_sha256
+        if texts.keys() != {item.transcript_id for item in items} or _fingerprint(items, texts) != as_made:
+            raise InputError(f"{self.folder}: the {part} items are not as they were made: their sha256 is another one. Put the files back.")
+
     def truths(self) -> dict[str, str]:
         """Open item → the letter that is right."""
         return {item.transcript_id: item.right for item in self.items if item.right}
@@ -210,12 +219,13 @@ def make(study: Study, settings: Settings) -> Bench:
     shutil.rmtree(folder, ignore_errors=True)  # one that was killed before it was whole
     bench_study = Study.make(folder)
     bench_study.ingest([frame_of(one.trace for listed in drafts.values() for one in listed)])
+    texts = {one.trace.transcript_id: (one.trace.prompt, one.trace.reasoning) for listed in drafts.values() for one in listed}
     made = Made(
         settings=settings,
         version=VERSION,
         cotdrift=version("cotdrift"),
-        open_sha256=_fingerprint(items, drafts, "open"),
-        sealed_sha256=_fingerprint(items, drafts, "sealed"),
+        open_sha256=_fingerprint((item for item in items if item.part == "open"), texts),
+        sealed_sha256=_fingerprint((item for item in items if item.part == "sealed"), texts),
         open=len(drafts["open"]),
         sealed=len(drafts["sealed"]),
         notes=tuple(notes),
@@ -268,9 +278,8 @@ def _item(one: Drafted, part: Part, key: str) -> Item:
     )
 
 
-def _fingerprint(items: Sequence[Item], drafts: Mapping[Part, Sequence[Drafted]], part: Part) -> str:
-    texts = {one.trace.transcript_id: (one.trace.prompt, one.trace.reasoning) for one in drafts[part]}
-    told = sorted((item.transcript_id, item.right, item.commitment, *texts[item.transcript_id]) for item in items if item.part == part)
+def _fingerprint(items: Iterable[Item], texts: Mapping[str, tuple[str, str]]) -> str:
+    told = sorted((item.transcript_id, item.right, item.commitment, *texts[item.transcript_id]) for item in items)
     return hashlib.sha256(msgspec.json.encode(told)).hexdigest()
 
 

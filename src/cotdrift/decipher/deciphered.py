@@ -115,6 +115,7 @@ def _is_rewritten(encoding: str, question: str) -> bool:
 
 def deciphered(bench: Bench, *, seed: int = 0) -> Deciphered:
     """What readers made of the open part."""
+    bench.check("open")
     rows = answers(bench, bench.truths())
     return Deciphered(
         made=bench.made,
@@ -126,6 +127,7 @@ def deciphered(bench: Bench, *, seed: int = 0) -> Deciphered:
 
 def look(bench: Bench, *, seed: int = 0) -> Scores:
     """What readers made of the sealed part; that it was looked at is written down, and the leaderboard of this look kept."""
+    bench.check("sealed")
     sealed = [item.transcript_id for item in bench.items if item.part == "sealed"]
     readers = sorted(answers(bench, dict.fromkeys(sealed, ""))["reader"].unique())
     if sealed and not readers:
