@@ -297,6 +297,18 @@ def test_items_that_were_cut_off_are_no_benchmark(bench: Bench, tmp_path: Path) 
         Bench(tmp_path / FOLDER)
 
 
+def test_what_readers_answered_is_not_thrown_away_with_a_benchmark_that_lost_its_head(bench: Bench, tmp_path: Path) -> None:
+    study = Study.make(tmp_path / "study")
+    study.ingest([])
+    shutil.copytree(bench.folder, study.folder / FOLDER)
+    (study.folder / FOLDER / "benchmark.json").unlink()
+    with pytest.raises(InputError, match=r"judgments\.sqlite: this belongs to a benchmark whose benchmark\.json is gone"):
+        make(study, SETTINGS)
+    assert (study.folder / FOLDER / SEALED).is_file()
+    (study.folder / FOLDER / "judgments.sqlite").unlink()
+    assert len(make(study, SETTINGS).items) == bench.made.open + bench.made.sealed, "one that was killed before it was whole is made anew"
+
+
 def test_a_leaderboard_is_of_the_items_whose_sha256_it_has(bench: Bench, tmp_path: Path) -> None:
     shutil.copytree(bench.folder, tmp_path / FOLDER)
     copy = Bench(tmp_path / FOLDER)

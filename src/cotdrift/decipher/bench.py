@@ -189,6 +189,8 @@ def make(study: Study, settings: Settings) -> Bench:
     """The benchmark of a study; one that is there already is taken as it is, and must have been made with the same settings."""
     folder = study.folder / FOLDER
     settings.check()
+    if not (folder / MADE).exists() and (answered := sorted([*folder.glob("*.sqlite"), *folder.glob(LOOKS)])):
+        raise InputError(f"{answered[0]}: this belongs to a benchmark whose {MADE} is gone. Put that back, or move the folder away.")
     if Bench.is_in(study.folder):
         there = Bench(folder)
         if there.made.settings != settings:
