@@ -15,7 +15,7 @@ from scipy.stats import mannwhitneyu
 import cotdrift as cd
 from cotdrift.cli import cli
 from cotdrift.costs import Cost, costs, what_costs
-from cotdrift.errors import InputError, UnknownName
+from cotdrift.errors import InputError, NotEnough, UnknownName
 from cotdrift.gmean import area_under, from_each_cut, worth
 from cotdrift.monitor import Intervention, Monitor, Watch, watches_in
 from cotdrift.monitorability import Monitorability, monitorability, over_runs
@@ -308,6 +308,11 @@ def test_runs_that_differ_widen_the_interval() -> None:
     assert widths[1] > 2 * widths[0]
     assert second.run == "the mean of 4 runs"
     assert any("so few" in warning for warning in second.warnings)
+
+
+def test_one_run_has_no_mean_over_runs() -> None:
+    with pytest.raises(NotEnough, match="one run, alone"):
+        over_runs({"alone": sampled(np.random.default_rng(0))}, HACKS, HACKS.monitors[0])
 
 
 def test_the_same_seed_gives_the_same_numbers_and_other_prompts_order_too() -> None:
