@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import shlex
 import shutil
 from collections.abc import Callable
 from importlib.resources import files
@@ -17,11 +18,24 @@ from click.testing import CliRunner
 pytest.importorskip("inspect_ai")
 
 from inspect_ai.model import ChatMessage, Logprob, Logprobs, ModelOutput, ModelUsage, TopLogprob, get_model
+from msgspec.structs import replace
 
 from cotdrift.cli import cli
 from cotdrift.decipher.bench import FOLDER, ITEMS, LOOKS, SEALED, Bench, Settings, commitment, make
 from cotdrift.decipher.deciphered import Deciphered, ask, deciphered, look, write
-from cotdrift.decipher.items import AS_IT_IS, GLOSS, LEGIBLE, NOTHING, REWRITTEN, SHUFFLED, WITHHELD, Traces, scenario, spread
+from cotdrift.decipher.items import (
+    AS_IT_IS,
+    GLOSS,
+    LEGIBLE,
+    NOTHING,
+    REWRITTEN,
+    SHUFFLED,
+    WITHHELD,
+    Traces,
+    scenario,
+    spread,
+    trace_sources,
+)
 from cotdrift.decipher.letters import answer_of
 from cotdrift.decipher.readings import answers, question
 from cotdrift.decipher.scores import Condition, Scores, Together
@@ -115,6 +129,16 @@ def test_agreement_and_accuracy_come_apart_where_readers_share_a_prior_and_the_r
     assert withheld.agreement.alpha.high is not None and withheld.agreement.alpha.high < 0.4
 
 
+def test_few_prompts_do_not_show_that_readers_who_are_right_have_not_read(tmp_path: Path) -> None:
+    made = make(Study.make(tmp_path / "study"), Settings(passages=3, encodings=("glossary",), sealed=0))
+    ask(made, [KNOWS, NAIVE[0]])
+    said = deciphered(made)
+    plain = together(said.scores, LEGIBLE)
+    assert (plain.agreement.alpha.value, plain.right.value) == (pytest.approx(1), 1)
+    assert not plain.comes_apart
+    assert not [sentence for sentence in said.sentences if "come apart" in sentence]
+
+
 def test_another_reader_of_a_rewriting_alone_answers_as_the_truth_says(bench: Bench, found: Deciphered) -> None:
     told = {(one.by, one.reader, one.encoding): one for one in found.scores.rewriting}
     glossed = told[KNOWS, NAIVE[0], "glossary"]
@@ -187,6 +211,9 @@ def test_each_look_at_the_sealed_part_is_counted_and_a_changed_truth_is_found_ou
     (copy.folder / LOOKS).write_text(lines[1] + "\n")
     with pytest.raises(InputError, match="jsonl:1: this is not as it was written"):
         _ = copy.looks
+    (copy.folder / LOOKS).write_text("{cut of")
+    with pytest.raises(InputError, match=r"looks\.jsonl: this is not as it was written"):
+        _ = copy.looks
     (copy.folder / LOOKS).unlink()
     secret = json.loads((copy.folder / SEALED).read_text())
     name = next(iter(secret["right"]))
@@ -254,6 +281,45 @@ def test_the_leaderboard_can_be_reproduced(bench: Bench, found: Deciphered) -> N
     assert all(sentence in told for sentence in found.sentences)
 
 
+def test_the_card_says_the_command_as_a_shell_reads_it(tmp_path: Path) -> None:
+    truths = Traces(truths={"cheated": "Isn't it cheating?"}, run="r")
+    made = make(two_arms(tmp_path / "study"), Settings(passages=0, traces=truths, encodings=("loops",)))
+    card, _ = write(made, deciphered(made))
+    line = next(line for line in card.read_text().splitlines() if line.startswith("cotdrift decipher STUDY"))
+    assert "cheated=Isn't it cheating?" in shlex.split(line)
+
+
+def test_items_that_were_cut_off_are_no_benchmark(bench: Bench, tmp_path: Path) -> None:
+    shutil.copytree(bench.folder, tmp_path / FOLDER)
+    path = tmp_path / FOLDER / ITEMS
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:7]))
+    with pytest.raises(InputError, match=r"items\.jsonl: there are \d+ open and \d+ sealed items, and .* were made"):
+        Bench(tmp_path / FOLDER)
+
+
+def test_what_readers_answered_is_not_thrown_away_with_a_benchmark_that_lost_its_head(bench: Bench, tmp_path: Path) -> None:
+    study = Study.make(tmp_path / "study")
+    study.ingest([])
+    shutil.copytree(bench.folder, study.folder / FOLDER)
+    (study.folder / FOLDER / "benchmark.json").unlink()
+    with pytest.raises(InputError, match=r"judgments\.sqlite: this belongs to a benchmark whose benchmark\.json is gone"):
+        make(study, SETTINGS)
+    assert (study.folder / FOLDER / SEALED).is_file()
+    (study.folder / FOLDER / "judgments.sqlite").unlink()
+    assert len(make(study, SETTINGS).items) == bench.made.open + bench.made.sealed, "one that was killed before it was whole is made anew"
+
+
+def test_a_leaderboard_is_of_the_items_whose_sha256_it_has(bench: Bench, tmp_path: Path) -> None:
+    shutil.copytree(bench.folder, tmp_path / FOLDER)
+    copy = Bench(tmp_path / FOLDER)
+    for part in ("open", "sealed"):
+        copy.check(part)  # type: ignore[arg-type]
+    at = next(place for place, item in enumerate(copy.items) if item.right)
+    copy.items[at] = replace(copy.items[at], right="A" if copy.items[at].right != "A" else "B")
+    with pytest.raises(InputError, match="the open items are not as they were made"):
+        deciphered(copy)
+
+
 def test_examples_show_the_source_what_was_made_of_it_and_what_readers_said(found: Deciphered) -> None:
     shown = {one.encoding: one for one in found.examples}
     assert shown.keys() == {"glossary", "swapped"}
@@ -281,7 +347,7 @@ def traces(into: Path, *, steps: tuple[int, ...] = (0, 50, 100)) -> Path:
 
 
 def test_a_checkpoint_is_placed_on_the_scale_of_its_own_run(tmp_path: Path) -> None:
-    from cotdrift.decipher.items import draft, trace_sources
+    from cotdrift.decipher.items import draft
     from cotdrift.format import Reading
 
     study = Study.make(tmp_path / "study")
@@ -331,9 +397,91 @@ def test_truths_that_cannot_be_asked_about(tmp_path: Path, rollouts: Callable[..
     few.ingest([rollouts("few.jsonl", prompts=1, reps=1, steps=(0,))])
     with pytest.raises(NotEnough, match="fewer than 4 traces on one side"):
         make(few, Settings(traces=Traces(truths={"reward": "Was it right?"})))
+    with pytest.raises(NotEnough, match="fewer than 4 different answers"):
+        make(few, Settings(traces=Traces(truths={"answer": "What does it answer?"})))
     with pytest.raises(InputError, match="2 or more"):
         make(Study.make(tmp_path / "none"), Settings(passages=1))
     assert spread([0, 1, 2, 3, 4], 3) == [0, 2, 4]
+
+
+def two_arms(folder: Path) -> Study:
+    """Twelve prompts at two steps, each under two conditions, with what it did and an answer of two lines."""
+    rows = [
+        {
+            "run": "r",
+            "step": step,
+            "environment": "env",
+            "prompt_id": f"p{prompt}",
+            "rep": 0,
+            "prompt": "?",
+            "condition_arm": arm,
+            "reasoning": f"The price at {prompt} matters to {arm}.",
+            "answer": f"{arm} says\n{prompt}",
+            "outcome_cheated": (prompt + (arm == "b")) % 2,
+        }
+        for step in (0, 10)
+        for prompt in range(12)
+        for arm in ("a", "b")
+    ]
+    study = Study.make(folder)
+    study.ingest([pl.DataFrame(rows)])
+    return study
+
+
+def test_each_question_is_one_item_where_arms_share_prompts_and_a_trace_has_two_truths(tmp_path: Path) -> None:
+    truths = Traces(truths={"cheated": "Does it cheat?", "answer": "What does it answer?"})
+    made = make(two_arms(tmp_path / "study"), Settings(passages=0, traces=truths, encodings=("glossary",), sealed=0.2))
+    names = {item.transcript_id for item in made.items}
+    assert len(names) == len(made.items) == made.study.corpus.scan().collect().height
+    assert {item.options for item in made.items if item.question == "answer"} == {4}, "answers of two lines stand in one"
+    assert {item.options for item in made.items if item.question == "cheated"} == {2}
+    assert 0 < sum(item.question == GLOSS for item in made.items) <= 24, "once of each passage"
+
+
+def test_the_order_of_answers_does_not_hang_on_which_one_is_right(tmp_path: Path) -> None:
+    """Traces are named, and the seed is known, so that whoever has the benchmark without the study could tell."""
+    found = []
+    for turned in range(2):
+        rows = [
+            {"run": "r", "step": 0, "environment": "env", "prompt_id": f"p{prompt}", "rep": 0, "prompt": "?", "reasoning": "Hm, maybe."}
+            | {"answer": "north east south west".split()[(prompt + turned) % 4]}
+            for prompt in range(12)
+        ]
+        study = Study.make(tmp_path / f"study{turned}")
+        study.ingest([pl.DataFrame(rows)])
+        sources, _ = trace_sources(study.corpus, Traces(truths={"answer": "Where to?"}), seed=0)
+        found.append({source.prompt_id: source for source in sources})
+    one, other = found
+    assert {name: source.options for name, source in one.items()} == {name: source.options for name, source in other.items()}
+    assert all(source.right != other[name].right for name, source in one.items())
+    assert {source.right for source in one.values()} == {0, 1, 2, 3}
+
+
+def test_no_passage_is_its_own_control(tmp_path: Path) -> None:
+    """Nor one of the same prompt; a sealed part of a single passage has none."""
+    lone = make(Study.make(tmp_path / "lone"), Settings(passages=5, encodings=("loops",), sealed=0.2))
+    assert not [item for item in lone.items if item.part == "sealed" and item.encoding == SHUFFLED]
+    assert len([item for item in lone.items if item.encoding == SHUFFLED]) == 8
+    truths = Traces(truths={"cheated": "Does it cheat?"})
+    made = make(two_arms(tmp_path / "study"), Settings(passages=0, traces=truths, encodings=("loops",), sealed=0))
+    controls = {item.transcript_id for item in made.items if item.encoding == SHUFFLED}
+    assert len(controls) == 48
+    for trace in made.study.corpus.traces(*controls):
+        assert f"at {trace.prompt_id.removeprefix('p')} " not in trace.reasoning
+
+
+def test_a_later_checkpoint_is_said_to_be_held_legible_where_the_first_cannot_be_asked_about(tmp_path: Path) -> None:
+    rows = [
+        {"run": "r", "step": step, "environment": "env", "prompt_id": f"p{prompt}", "rep": 0, "prompt": "?", "reasoning": "Hm, maybe."}
+        | {"outcome_cheated": int(prompt % 2 == 0 and (step > 0 or prompt == 0))}
+        for step in (0, 10, 20)
+        for prompt in range(16)
+    ]
+    study = Study.make(tmp_path / "study")
+    study.ingest([pl.DataFrame(rows)])
+    made = make(study, Settings(passages=0, traces=Traces(truths={"cheated": "?"}), encodings=("loops",), sealed=0.3))
+    assert {(item.part, item.step) for item in made.items if item.encoding in (LEGIBLE, "loops")} == {("open", 10), ("sealed", 10)}
+    assert "r: step 10 is held to be legible, as nothing is asked about step 0, the first one." in made.made.notes
 
 
 def test_the_command_makes_asks_scores_and_says(tmp_path: Path) -> None:

@@ -66,6 +66,11 @@ def test_what_is_changed_at_a_dose_is_changed_at_every_higher_one(dose: float, h
     for name in ("glossary", "swapped", "abbreviated"):
         some, more = (ENCODINGS[name].encode(text, at, BOOK, seed="s").meanings for at in (low, high))
         assert some.items() <= more.items()
+    for name in ("telegraphic", "loops", "scripts"):
+        left, fewer = (ENCODINGS[name].encode(text, at, BOOK, seed="s") for at in (low, high))
+        assert left.changed <= fewer.changed
+        if name != "loops":
+            assert set(WORD.findall(fewer.text)) <= set(WORD.findall(left.text))
 
 
 @given(st.lists(st.text(alphabet="abcdefgh ", max_size=80), min_size=1, max_size=8), st.integers(0, 5))

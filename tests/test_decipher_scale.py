@@ -113,6 +113,28 @@ def test_a_checkpoint_is_said_to_be_as_hard_as_a_dose() -> None:
     assert not any("come apart" in sentence for sentence in what_is_read(scores)), "readers that err apart share no reading"
 
 
+def test_a_question_that_only_the_later_checkpoint_is_asked_places_it_nowhere() -> None:
+    asked = rows(0, late=0.5)
+    wrong = asked.filter(pl.col("encoding") == AS_IT_IS).with_columns(
+        transcript_id=pl.col("transcript_id") + " other", question=pl.lit("other"), label=pl.lit("B"), right=pl.lit(0.0)
+    )
+    assert score(pl.concat([asked, wrong])).standings == score(asked).standings
+
+
+def test_readers_rank_by_planted_passages_and_by_traces_where_there_are_no_others() -> None:
+    """The page and the leaderboard name them in one order."""
+    traces = rows(0, late=0.5).filter(pl.col("step") == 0)
+    never = pl.when(pl.col("encoding") == "glossary").then(0.0).otherwise("right")
+    blind = pl.when(pl.col("reader") == "one").then(never).otherwise("right")
+    seeing = pl.when(pl.col("reader") == "two").then(never).otherwise("right")
+    planted = traces.with_columns(material=pl.lit(PLANTED), run=pl.lit(PLANTED), right=seeing)
+    only = score(traces.with_columns(right=blind))
+    assert only.best_first == ["two", "one"]
+    both = score(pl.concat([traces.with_columns(right=blind), planted]))
+    assert both.best_first == ["one", "two"]
+    assert both.beyond("nobody") is None
+
+
 def test_readers_that_are_wrong_apart_are_alike_by_chance() -> None:
     scores = score(rows(1, late=0.5).with_columns(material=pl.lit(PLANTED)))
     encoded = next(one for one in scores.together if one.encoding == "glossary")

@@ -15,7 +15,7 @@ from scipy.stats import mannwhitneyu
 import cotdrift as cd
 from cotdrift.cli import cli
 from cotdrift.costs import Cost, costs, what_costs
-from cotdrift.errors import InputError, UnknownName
+from cotdrift.errors import InputError, NotEnough, UnknownName
 from cotdrift.gmean import area_under, from_each_cut, worth
 from cotdrift.monitor import Intervention, Monitor, Watch, watches_in
 from cotdrift.monitorability import Monitorability, monitorability, over_runs
@@ -310,6 +310,11 @@ def test_runs_that_differ_widen_the_interval() -> None:
     assert any("so few" in warning for warning in second.warnings)
 
 
+def test_one_run_has_no_mean_over_runs() -> None:
+    with pytest.raises(NotEnough, match="one run, alone"):
+        over_runs({"alone": sampled(np.random.default_rng(0))}, HACKS, HACKS.monitors[0])
+
+
 def test_the_same_seed_gives_the_same_numbers_and_other_prompts_order_too() -> None:
     frame = sampled(np.random.default_rng(13), prompts=20)
     assert told(frame) == told(frame)
@@ -449,6 +454,7 @@ def test_an_intervention_is_read_off_a_condition(study: cd.Study) -> None:
         (lambda: Watch.of("hacks", truth="hacks"), "against itself"),
         (lambda: Watch.of("a", "a", truth="hacks"), "same name"),
         (lambda: Watch.of("a", truth="hacks", fpr=2.0), "--fpr"),
+        (lambda: Watch.of("a", truth="hacks", cut=float("nan")), "--cut"),
         (lambda: Watch.of("a", truth="hacks", archetype="intervention"), "--intervention"),
         (lambda: Monitor.parse("a=thoughts:grader"), "reasoning, actions, all"),
         (lambda: Monitor.parse("a=all:("), "no regular expression"),
@@ -480,6 +486,13 @@ def test_a_spoilt_file_is_named(study: cd.Study) -> None:
     path.write_text("{}")
     with pytest.raises(InputError, match=r"hacks_outcome\.json"):
         watches_in(study.folder)
+
+
+def test_truths_of_like_names_are_kept_apart(tmp_path: Path) -> None:
+    names = ("reward hacked", "reward-hacked", "reward_hacked", "作弊", "奖励", "../out")
+    for truth in names:
+        Watch.of("weak=all:a", truth=truth).keep(tmp_path)
+    assert sorted(watch.truth for watch in watches_in(tmp_path)) == sorted(names)
 
 
 def test_summaries_are_not_read_as_reasoning(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -10,7 +11,7 @@ import msgspec
 import polars as pl
 from msgspec import Struct
 
-from cotdrift.corpus import Corpus, whole_file
+from cotdrift.corpus import Corpus, folder_name, whole_file
 from cotdrift.errors import InputError
 from cotdrift.seen import said_and_done
 
@@ -137,6 +138,8 @@ class Watch(Struct, frozen=True, kw_only=True):
             raise InputError(f"{self.truth} would be held against itself. Name a truth that the monitor has no part in.")
         if not 0 < self.fpr < 1:
             raise InputError(f"--fpr {self.fpr}: a share of false alarms lies between 0 and 1. Write for example --fpr 0.05.")
+        if self.cut is not None and not math.isfinite(self.cut):
+            raise InputError(f"--cut {self.cut}: this is no score. Write a number, or leave it out.")
         if (self.archetype == "intervention") != (self.intervention is not None):
             raise InputError("The archetype intervention, and no other, needs to know its arms: --intervention FACTOR:WITHOUT:WITH")
 
@@ -152,7 +155,7 @@ class Watch(Struct, frozen=True, kw_only=True):
     @property
     def file(self) -> str:
         """Where a study keeps it."""
-        return f"{FOLDER}/{re.sub(r'[^A-Za-z0-9]+', '_', f'{self.truth} {self.archetype}')}.json"
+        return f"{FOLDER}/{folder_name(f'{self.truth}_{self.archetype}')}.json"
 
     def keep(self, folder: Path) -> None:
         """Write it into a study's folder, where its report looks; what was kept of the same truth is replaced."""

@@ -166,6 +166,8 @@ def over_runs(
     frames: Mapping[str, pl.DataFrame], watch: Watch, monitor: Monitor, *, resamples: int = 1000, seed: int = 0
 ) -> Monitorability:
     """The mean over runs that are alike but for their seed, at the steps that all have: runs are drawn first, then prompts within each."""
+    if len(frames) < 2:
+        raise NotEnough(f"There is one run, {next(iter(frames))}, so there is no mean over runs. Leave --as-seeds out.")
     shared = set.intersection(*(set(frame["step"]) for frame in frames.values()))
     if not shared:
         raise NotEnough("The runs share no step, so there is no mean over them. Leave --as-seeds out.")

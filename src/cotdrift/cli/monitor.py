@@ -46,7 +46,8 @@ def command(
 
     A MONITOR is the name of a grader, a measure or an outcome (a column of your data), whose value is its score; or a rule of words,
     NAME=SCOPE:PATTERN, whose score is how often the pattern is found in what it reads: reasoning, actions or all. g-mean² is the share
-    found times the share rightly passed; a coin has 0.25. What is asked is kept in the study, and its report shows it.
+    found times the share rightly passed; a coin has 0.25. What is asked is kept in the study, in
+    place of what was asked of the same truth before, and its report shows it.
 
     \b
     cotdrift monitor study --monitor reward_reasoning --truth mentions_grader

@@ -106,6 +106,12 @@ class Bench:
             self.items = msgspec.json.Decoder(Item).decode_lines((folder / ITEMS).read_bytes())
         except (OSError, msgspec.MsgspecError) as fault:
             raise InputError(f"{folder}: the benchmark cannot be read ({fault}). Remove the folder and make it anew.") from None
+        many = [sum(item.part == part and not item.of for item in self.items) for part in ("open", "sealed")]
+        if many != [self.made.open, self.made.sealed]:
+            raise InputError(
+                f"{folder / ITEMS}: there are {many[0]:,} open and {many[1]:,} sealed items, and {self.made.open:,} and "
+                f"{self.made.sealed:,} were made. Put the file back."
+            )
 
     @classmethod
     def is_in(cls, study: Path) -> bool:
@@ -116,13 +122,25 @@ class Bench:
     def looks(self) -> list[Look]:
         """Every time that the sealed part was looked at; a complaint where that file was changed."""
         path = self.folder / LOOKS
-        found = msgspec.json.Decoder(Look).decode_lines(path.read_bytes()) if path.exists() else []
+        try:
+            found = msgspec.json.Decoder(Look).decode_lines(path.read_bytes()) if path.exists() else []
+        except msgspec.MsgspecError as fault:
+            raise InputError(f"{path}: this is not as it was written ({fault}). Put the file back: it counts the looks.") from None
         before = ""
         for number, look in enumerate(found, 1):
             if look.before != before or look.seal != look.sealed:
                 raise InputError(f"{path}:{number}: this is not as it was written. Put the file back: it counts the looks.")
             before = look.seal
         return list(found)
+
+    def check(self, part: Part) -> None:
+        """Complain where the items of a part are not those that were made, as what is said under their sha256 would be of others."""
+        items = [item for item in self.items if item.part == part and not item.of]
+        traces = self.study.corpus.traces(*(item.transcript_id for item in items)) if items else ()
+        texts = {trace.transcript_id: (trace.prompt, trace.reasoning) for trace in traces}
+        as_made = self.made.open_sha256 if part == "open" else self.made.sealed_sha256
+        if texts.keys() != {item.transcript_id for item in items} or _fingerprint(items, texts) != as_made:
+            raise InputError(f"{self.folder}: the {part} items are not as they were made: their sha256 is another one. Put the files back.")
 
     def truths(self) -> dict[str, str]:
         """Open item → the letter that is right."""
@@ -171,6 +189,8 @@ def make(study: Study, settings: Settings) -> Bench:
     """The benchmark of a study; one that is there already is taken as it is, and must have been made with the same settings."""
     folder = study.folder / FOLDER
     settings.check()
+    if not (folder / MADE).exists() and (answered := sorted([*folder.glob("*.sqlite"), *folder.glob(LOOKS)])):
+        raise InputError(f"{answered[0]}: this belongs to a benchmark whose {MADE} is gone. Put that back, or move the folder away.")
     if Bench.is_in(study.folder):
         there = Bench(folder)
         if there.made.settings != settings:
@@ -201,12 +221,13 @@ def make(study: Study, settings: Settings) -> Bench:
     shutil.rmtree(folder, ignore_errors=True)  # one that was killed before it was whole
     bench_study = Study.make(folder)
     bench_study.ingest([frame_of(one.trace for listed in drafts.values() for one in listed)])
+    texts = {one.trace.transcript_id: (one.trace.prompt, one.trace.reasoning) for listed in drafts.values() for one in listed}
     made = Made(
         settings=settings,
         version=VERSION,
         cotdrift=version("cotdrift"),
-        open_sha256=_fingerprint(items, drafts, "open"),
-        sealed_sha256=_fingerprint(items, drafts, "sealed"),
+        open_sha256=_fingerprint((item for item in items if item.part == "open"), texts),
+        sealed_sha256=_fingerprint((item for item in items if item.part == "sealed"), texts),
         open=len(drafts["open"]),
         sealed=len(drafts["sealed"]),
         notes=tuple(notes),
@@ -259,9 +280,8 @@ def _item(one: Drafted, part: Part, key: str) -> Item:
     )
 
 
-def _fingerprint(items: Sequence[Item], drafts: Mapping[Part, Sequence[Drafted]], part: Part) -> str:
-    texts = {one.trace.transcript_id: (one.trace.prompt, one.trace.reasoning) for one in drafts[part]}
-    told = sorted((item.transcript_id, item.right, item.commitment, *texts[item.transcript_id]) for item in items if item.part == part)
+def _fingerprint(items: Iterable[Item], texts: Mapping[str, tuple[str, str]]) -> str:
+    told = sorted((item.transcript_id, item.right, item.commitment, *texts[item.transcript_id]) for item in items)
     return hashlib.sha256(msgspec.json.encode(told)).hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from msgspec import Struct
 from cotdrift.corpus import whole_file
 from cotdrift.decipher.bench import Bench, Look, Made, Settings
 from cotdrift.decipher.encodings import ENCODINGS
-from cotdrift.decipher.items import AS_IT_IS, GLOSS, LEGIBLE, NEXT, PLANTED, REWRITTEN, SHUFFLED, WITHHELD, Item
+from cotdrift.decipher.items import AS_IT_IS, GLOSS, LEGIBLE, NEXT, REWRITTEN, SHUFFLED, WITHHELD, Item
 from cotdrift.decipher.readings import NAMED, QUESTION, REWRITING, answers, given_up, rewritten
 from cotdrift.decipher.scores import Scores, score
 from cotdrift.decipher.sentences import what_is_read
@@ -114,6 +115,7 @@ def _is_rewritten(encoding: str, question: str) -> bool:
 
 def deciphered(bench: Bench, *, seed: int = 0) -> Deciphered:
     """What readers made of the open part."""
+    bench.check("open")
     rows = answers(bench, bench.truths())
     return Deciphered(
         made=bench.made,
@@ -125,6 +127,7 @@ def deciphered(bench: Bench, *, seed: int = 0) -> Deciphered:
 
 def look(bench: Bench, *, seed: int = 0) -> Scores:
     """What readers made of the sealed part; that it was looked at is written down, and the leaderboard of this look kept."""
+    bench.check("sealed")
     sealed = [item.transcript_id for item in bench.items if item.part == "sealed"]
     readers = sorted(answers(bench, dict.fromkeys(sealed, ""))["reader"].unique())
     if sealed and not readers:
@@ -174,12 +177,8 @@ def board(made: Made, scores: Scores) -> pl.DataFrame:
                 "cotdrift": made.cotdrift,
             }
         )
-    of_encoded: dict[str, list[float]] = {}
-    for one in scores.conditions:
-        if one.dose is None and one.above is not None and one.encoding in ENCODINGS and one.material == PLANTED:
-            of_encoded.setdefault(one.reader, []).append(one.above.value)
-    rank = {reader: sum(values) / len(values) for reader, values in of_encoded.items()}
-    rows.sort(key=lambda row: -rank.get(row["reader"], -1.0))
+    first = scores.best_first
+    rows.sort(key=lambda row: first.index(row["reader"]))
     return pl.DataFrame(rows, schema=BOARD_COLUMNS)
 
 
@@ -211,9 +210,9 @@ def _options(settings: Settings) -> str:
     told = f" --passages {settings.passages} --seed {settings.seed} --sealed {settings.sealed:g}"
     told += "".join(f" --encoding {name}" for name in settings.encodings) if settings.encodings != tuple(ENCODINGS) else ""
     if settings.traces:
-        told += "".join(f" --truth '{name}={asked}'" for name, asked in settings.traces.truths.items())
+        told += "".join(f" --truth {shlex.quote(f'{name}={asked}')}" for name, asked in settings.traces.truths.items())
         told += f" --sample {settings.traces.sample} --checkpoints {settings.traces.checkpoints}"
-        told += f" --run {settings.traces.run}" if settings.traces.run else ""
+        told += f" --run {shlex.quote(settings.traces.run)}" if settings.traces.run else ""
     return told
 
 

@@ -1,9 +1,10 @@
 """Encodings: ways to make legible reasoning hard to read, each at a dose, so that the plain source of what is read is known.
 
 An encoding knows the places of a text that it can change, and of these it changes so many as the dose says, the same ones first: what is
-changed at a low dose is changed at every higher one. A dose of 0 changes nothing, a dose of 1 all that the encoding can change. Numbers and
-names written with a capital letter are changed by none. The kinds are those that were reported of trained models: shifted and odd words,
-telegraphic and abbreviated text, mixed scripts, loops (METR and OpenAI on o3; Jose, 2025, arXiv 2510.27338; Emmons et al., 2025).
+changed at a low dose is changed at every higher one, but where several encodings follow each other, and each works on what the one before
+it left. A dose of 0 changes nothing, a dose of 1 all that the encoding can change. Numbers and names written with a capital letter are
+changed by none. The kinds are those that were reported of trained models: shifted and odd words, telegraphic and abbreviated text, mixed
+scripts, loops (METR and OpenAI on o3; Jose, 2025, arXiv 2510.27338; Emmons et al., 2025).
 """
 
 from __future__ import annotations

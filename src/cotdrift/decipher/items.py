@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import polars as pl
 from msgspec import Struct
+from msgspec.structs import replace
 
 from cotdrift.corpus import Corpus
 from cotdrift.decipher.encodings import Codebook, Encoding, codebook, encoding_called
@@ -44,12 +45,16 @@ class Source(Struct, frozen=True, kw_only=True):
     prompt_id: str
     """What repeats over encodings and checkpoints: the cluster of every interval."""
     rep: int
+    conditions: dict[str, str] = {}
+    """Those that the trace was sampled under: two arms may share all of the above."""
     text: str
     question: str
     asked: str
     options: tuple[str, ...]
     right: int
     """The place of the right one among the options."""
+    legible: bool = True
+    """Whether it is held to be legible, and encoded: all but traces of checkpoints after the first one that is asked about."""
 
 
 class Item(Struct, frozen=True, kw_only=True):
@@ -145,13 +150,16 @@ def trace_sources(corpus: Corpus, told: Traces, *, seed: int) -> tuple[list[Sour
             for truth, question in told.truths.items():
                 here = _sources_at(corpus, run, step, truth, question, told.sample, seed)
                 if not here:
-                    notes.append(
-                        f"{run}, step {step}: fewer than {LEAST_OF_EACH} traces on one side of {truth}, so it is not asked about there."
-                    )
+                    few = "different answers" if truth == ANSWER else f"traces on one side of {truth}"
+                    notes.append(f"{run}, step {step}: fewer than {LEAST_OF_EACH} {few}, so {truth} is not asked about there.")
                 found += here
+        asked = [source.step for source in found if source.run == run]
+        if asked and min(asked) > steps[0]:
+            notes.append(f"{run}: step {min(asked)} is held to be legible, as nothing is asked about step {steps[0]}, the first one.")
     if not found:
         raise NotEnough(f"{corpus.folder.parent}: there is no trace that could be asked about. {' '.join(notes)}".strip())
-    return found, notes
+    first = {run: min(source.step for source in found if source.run == run) for run in {source.run for source in found}}
+    return [replace(source, legible=source.step == first[source.run]) for source in found], notes
 
 
 def spread(steps: Sequence[int], many: int) -> list[int]:
@@ -169,7 +177,7 @@ def spread(steps: Sequence[int], many: int) -> list[int]:
 
 def _sources_at(corpus: Corpus, run: str, step: int, truth: str, question: str, many: int, seed: int) -> list[Source]:
     here = (pl.col("run") == run) & (pl.col("step") == step) & (pl.col("reasoning_kind") == "raw")
-    value = pl.col("answer").str.strip_chars() if truth == ANSWER else pl.col(f"outcome_{truth}")
+    value = pl.col("answer").str.replace_all(r"\s+", " ").str.strip_chars() if truth == ANSWER else pl.col(f"outcome_{truth}")
     usable = (value != "") & (value.str.len_chars() <= LONGEST_ANSWER) if truth == ANSWER else value.is_not_null()
     columns = "transcript_id", "environment", "prompt_id", "rep"
     rows = corpus.scan().filter(here & usable).select(*columns, value=value).collect()
@@ -192,7 +200,7 @@ def _sources_at(corpus: Corpus, run: str, step: int, truth: str, question: str, 
         name = row["transcript_id"]
         if truth == ANSWER:
             others = sorted((answer for answer in answers if answer != row["value"]), key=lambda other: _hash(seed, name, other))[:3]
-            options, right = _shuffled([row["value"], *others], f"{seed} {name}"), row["value"]
+            options, right = tuple(sorted([row["value"], *others], key=lambda option: _hash(seed, "options", name, option))), row["value"]
         else:
             options, right = _shuffled(["yes", "no"], f"{seed} {truth} {name}"), "yes" if row["value"] else "no"
         found.append(
@@ -203,6 +211,7 @@ def _sources_at(corpus: Corpus, run: str, step: int, truth: str, question: str, 
                 environment=row["environment"],
                 prompt_id=row["prompt_id"],
                 rep=row["rep"],
+                conditions=dict(texts[name].conditions),
                 text=texts[name].reasoning,
                 question=truth,
                 asked=question,
@@ -229,30 +238,40 @@ def draft(sources: Sequence[Source], encodings: Sequence[str], doses: Sequence[f
 
     Of traces only those of a run's first checkpoint are encoded, and held to be legible; those of later ones are shown as they are.
     """
-    first = {run: min(source.step for source in sources if source.run == run) for run in {source.run for source in sources}}
     place_of = {prompt: at for at, prompt in enumerate(dict.fromkeys((source.environment, source.prompt_id) for source in sources))}
     groups: dict[tuple[str, int, str], list[Source]] = {}
+    asked: set[str] = set()
     for source in sources:
         groups.setdefault((source.run, source.step, source.question), []).append(source)
-    for (run, step, _), group in groups.items():
+    for group in groups.values():
         for place, source in enumerate(group):
-            other = group[(place + 1) % len(group)].text
-            is_first = step == first[run]
-            yield _drafted(source, source.text, LEGIBLE if is_first else AS_IT_IS, 0.0)
-            yield _drafted(source, other, SHUFFLED, 0.0)
-            if not is_first:
+            other = _another(group, place)
+            yield _drafted(source, source.text, LEGIBLE if source.legible else AS_IT_IS, 0.0)
+            if other is not None:
+                yield _drafted(source, other.text, SHUFFLED, 0.0)
+            if not source.legible:
                 continue
             yield _drafted(source, NOTHING, WITHHELD, 0.0)
             for at, name in enumerate(encodings):
                 dose = doses[(place_of[source.environment, source.prompt_id] + at) % len(doses)]
-                yield from _encoded(source, encoding_called(name), dose, seed=seed, book=book)
+                for one in _encoded(source, encoding_called(name), dose, seed=seed, book=book):
+                    if one.trace.transcript_id not in asked:  # what a word stands for is asked once, however many questions a passage has
+                        asked.add(one.trace.transcript_id)
+                        yield one
+
+
+def _another(group: Sequence[Source], place: int) -> Source | None:
+    """The next source of another prompt, as one of the same prompt may well tell the same; None where there is none."""
+    prompt = (group[place].environment, group[place].prompt_id)
+    turned = [*group[place + 1 :], *group[:place]]
+    return next((other for other in turned if (other.environment, other.prompt_id) != prompt), None)
 
 
 def _encoded(source: Source, encoding: Encoding, dose: float, *, seed: int, book: Codebook) -> Iterator[Drafted]:
     key = f"{seed} {source.prompt_id} {source.rep}"
     made = encoding.encode(source.text, dose, book, seed=key)
     yield _drafted(source, made.text, encoding.name, dose)
-    if encoding.has_meanings and made.meanings and source.question != NEXT:  # of one passage it is asked once
+    if encoding.has_meanings and made.meanings:
         rng = random.Random(f"{key} {encoding.name} gloss")
         of_kind = {word: kind for kind in KINDS for word in kind} if source.material == PLANTED else {}
         coded = sorted(word for word, meant in made.meanings.items() if meant in of_kind) or sorted(made.meanings)
@@ -275,20 +294,22 @@ def _drafted(source: Source, text: str, encoding: str, dose: float, **asked: Any
         prompt=scenario(asked.get("asked", source.asked), options),
         reasoning=text,
         reasoning_kind="raw",
-        conditions={"dose": f"{dose:g}", "encoding": encoding, "question": question},
+        conditions={f"its_{factor}": level for factor, level in source.conditions.items()}
+        | {"dose": f"{dose:g}", "encoding": encoding, "question": question},
     )
     return Drafted(trace=trace, source=source, encoding=encoding, dose=dose, right=LETTERS[asked.get("right", source.right)])
 
 
 def scenario(asked: str, options: Sequence[str]) -> str:
-    """A question as readers get it.
+    """A question as readers get it: an answer a line, whatever lines its own text has.
 
     >>> print(scenario("Where to?", ["north", "south"]))
     Where to?
     A: north
     B: south
     """
-    return "\n".join([asked, *(f"{letter}: {option}" for letter, option in zip(LETTERS, options, strict=False))])
+    lines = [asked, *(f"{letter}: {option}" for letter, option in zip(LETTERS, options, strict=False))]
+    return "\n".join(" ".join(line.split()) for line in lines)
 
 
 def book_of(sources: Sequence[Source], *, seed: int) -> dict[str, Codebook]:

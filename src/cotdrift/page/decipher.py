@@ -7,7 +7,7 @@ from typing import Any
 from cotdrift.decipher.encodings import ENCODINGS
 from cotdrift.decipher.items import AS_IT_IS, LEGIBLE, PLANTED
 from cotdrift.decipher.scale import Placed
-from cotdrift.decipher.scores import Condition, Scores, Together, is_clear
+from cotdrift.decipher.scores import Scores, Together, is_clear
 from cotdrift.figures.decipher import panel_of
 from cotdrift.findings import Findings
 from cotdrift.sentences import interval, per_cent, share, signed_points
@@ -26,7 +26,7 @@ def section(findings: Findings) -> dict[str, Any] | None:
         "said": [change.sentence for change in findings.read],
         "readers": list(scores.readers),
         "panels": list(dict.fromkeys(panel_of(one) for one in scores.dosed)),
-        "board": [_row(scores, reader) for reader in _best_first(scores)],
+        "board": [_row(scores, reader) for reader in scores.best_first],
         "placed": _placed(scores),
         "unplaced": list(dict.fromkeys(one.reader for one in scores.standings if one.reader not in _with_scale(scores))),
         "encodings": [name for name in ENCODINGS if any(one.encoding == name for one in scores.standings)],
@@ -52,19 +52,10 @@ def section(findings: Findings) -> dict[str, Any] | None:
     }
 
 
-def _best_first(scores: Scores) -> list[str]:
-    above = {reader: [one.above.value for one in _encoded(scores, reader) if one.above] for reader in scores.readers}
-    return sorted(scores.readers, key=lambda reader: -sum(above[reader]) / max(len(above[reader]), 1))
-
-
-def _encoded(scores: Scores, reader: str) -> list[Condition]:
-    return [one for one in scores.conditions if one.reader == reader and one.dose is None and one.encoding in ENCODINGS]
-
-
 def _row(scores: Scores, reader: str) -> dict[str, str]:
     plain = next((one for one in scores.conditions if (one.reader, one.encoding, one.material) == (reader, LEGIBLE, PLANTED)), None)
     plain = plain or next((one for one in scores.conditions if (one.reader, one.encoding) == (reader, LEGIBLE)), None)
-    encoded = [one.above.value for one in _encoded(scores, reader) if one.above]
+    encoded = scores.beyond(reader)
     glosses = [one.right for one in scores.glosses if one.reader == reader and one.right.value is not None]
     known = sum(one.traces * (one.value or 0) for one in glosses) / max(sum(one.traces for one in glosses), 1)
     sure = next((one for one in scores.calibrated if one.reader == reader), None)
@@ -75,7 +66,7 @@ def _row(scores: Scores, reader: str) -> dict[str, str]:
         "plain": share(plain.right) if plain else "",
         "above": signed_points(plain.above) if plain and plain.above else "",
         "reads": "" if plain is None or plain.above is None or is_clear(plain.above) else "not shown to read",
-        "encoded": f"{100 * sum(encoded) / len(encoded):+.0f} points".replace("-", "−") if encoded else "",
+        "encoded": "" if encoded is None else f"{100 * encoded:+.0f} points".replace("-", "−"),
         "gloss": per_cent(known) if glosses else "",
         "rewritten": per_cent(told) if wrote else "",
         "brier": "" if sure is None or sure.brier.value is None else f"{sure.brier.value:.2f}{interval(sure.brier.low, sure.brier.high)}",
