@@ -98,6 +98,21 @@ def test_what_is_removed_is_not_said_to_be_hidden_where_the_monitor_looks_for_it
     assert not found_in(frame.drop("condition_monitor")).effects[0].is_less_monitorable
 
 
+@pytest.mark.parametrize("arm", ["legible_part", "same_length"])
+def test_a_reasoning_closed_before_the_property_hides_nothing_from_a_monitor_that_looks_for_it(arm: str) -> None:
+    frame = planted({"whole": 0.6, arm: 0.6}, seen={"whole": 1.0, arm: 0.0})
+    assert found_in(frame).effects[0].is_less_monitorable, "for another monitor it does"
+    assert not found_in(frame.drop("condition_monitor")).effects[0].is_less_monitorable
+
+
+@pytest.mark.parametrize(
+    ("arm", "is_less"), [("early_0%", False), ("filler_100%", False), ("paraphrase_50%", False), ("paraphrase_100%", True)]
+)
+def test_of_a_part_of_the_reasoning_no_monitor_could_see_as_much(arm: str, is_less: bool) -> None:
+    frame = planted({"whole": 0.6, arm: 0.6}, seen={"whole": 1.0, arm: 0.0})
+    assert found_in(frame).effects[0].is_less_monitorable == is_less
+
+
 def test_where_nothing_is_planted_little_is_found() -> None:
     flagged = clear = 0
     for seed in range(60):

@@ -10,12 +10,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from cotdrift.estimate import Contrast, Estimate, Sums, holm, mean, paired_difference, paired_ratio
-from cotdrift.experiments.intervention_arms import ARM, CURVES, ENVIRONMENT, MONITOR, OUTCOMES, SOURCE, arm_called, declared_of
+from cotdrift.experiments.intervention_arms import ARM, CURVES, ENVIRONMENT, MONITOR, OUTCOMES, SOURCE, Arm, arm_called, declared_of
 
 ALPHA = 0.05
 MEANT = ("behaves", "performs", "shows", "seen", "caught")
 """The outcomes in which arms are compared."""
-TAKEN = frozenset({"remove", "glossary", "random words", "delete", "filler"})
+TAKEN = frozenset({"remove", "glossary", "random words", "delete"})
 """Edits that take the property's words away."""
 
 
@@ -55,7 +55,7 @@ class Effect(Struct, frozen=True, kw_only=True):
     is_off: bool
     outcomes: dict[str, Compared]
     is_by_design: bool = False
-    """Whether it takes away the very words that the monitor looks for, so that the monitor must see less."""
+    """Whether it takes away the very words that the monitor looks for, or closes the reasoning early, so that the monitor must see less."""
 
     @property
     def is_less_monitorable(self) -> bool:
@@ -185,10 +185,17 @@ def _effects(rows: pl.DataFrame, where: tuple[str, int], told: Sequence[str], se
                     base=base,
                     is_off=arm_called(arm).is_off,
                     outcomes=pairs,
-                    is_by_design=is_one and arm_called(arm).edit in TAKEN,
+                    is_by_design=_must_show_less(arm_called(arm), is_one=is_one),
                 )
             )
     return _adjusted(found)
+
+
+def _must_show_less(arm: Arm, *, is_one: bool) -> bool:
+    """Whether any monitor is left with a part of the reasoning alone, or one that looks for the property without it."""
+    is_a_part = arm.edit == "filler" or (arm.closes and arm.cut == "share" and arm.share < 1)
+    lacks_property = arm.edit in TAKEN or (arm.closes and arm.cut == "before")
+    return is_a_part or (is_one and lacks_property)
 
 
 def _compared(before: pl.DataFrame, after: pl.DataFrame, name: str, seed: int) -> Compared | None:
