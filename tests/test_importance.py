@@ -411,6 +411,9 @@ def test_kinds_are_read_off_a_file_the_first_that_fits_first(tmp_path: Path) -> 
     kinds.write_text("decides: [1]\n")
     with pytest.raises(InputError, match="Write a YAML file of names"):
         make_chains(Chosen(traces=str(traces_in(tmp_path / "t.jsonl")), kinds=str(kinds)))
+    kinds.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="Write a YAML file of names"):
+        make_chains(Chosen(traces=str(traces_in(tmp_path / "t.jsonl")), kinds=str(kinds)))
 
 
 def test_what_cannot_be_taken_apart_is_said(tmp_path: Path) -> None:
