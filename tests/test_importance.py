@@ -427,6 +427,16 @@ def test_what_cannot_be_taken_apart_is_said(tmp_path: Path) -> None:
         make_chains(Chosen(traces=str(tmp_path / "t.jsonl"), pieces=1))
 
 
+def test_a_pattern_that_is_written_as_a_number_is_a_pattern() -> None:
+    pytest.importorskip("inspect_ai")
+    from cotdrift.experiment import experiment_called
+
+    known = experiment_called("importance")
+    assert known.arguments({"shows": 4, "answers": 4.5, "most": 3}) == {"shows": "4", "answers": "4.5", "most": 3}
+    with pytest.raises(InputError, match="not of the same sort"):
+        known.arguments({"most": "three"})
+
+
 def test_answers_fall_into_categories() -> None:
     number = re.compile(r"(\d+)")
     assert [category_of(answer, number) for answer in ("It is 12.", "", "none")] == ["12", "no answer", "another answer"]
