@@ -370,6 +370,25 @@ def test_an_experiment_s_own_scorer_reads_the_new_answers(organism: Path, tmp_pa
     assert "Did you mean 'gaming'" in str(wrong.exception)
 
 
+@pytest.mark.parametrize("of", [None, "reward_hint"])
+def test_an_answer_performs_when_it_is_the_target_whoever_reads_the_behaviour(of: str | None) -> None:
+    from inspect_ai.model import ModelOutput
+    from inspect_ai.solver import TaskState
+
+    from cotdrift.experiment import experiment_called
+    from cotdrift.experiments.intervention_design import Prompt
+    from cotdrift.experiments.interventions import Looked, Reader
+
+    asked = experiment_called("reward_hint").task().dataset[0].metadata
+    assert asked
+    read = Reader(Looked(of=of, behaviour="gaming" if of else "[02468]$"))
+    state = TaskState(model="mockllm/model", sample_id=1, epoch=1, input="A number?", messages=[])  # type: ignore[arg-type]
+    for answer in ("7", "8"):
+        output = ModelOutput.from_content("mockllm/model", answer)
+        value = asyncio.run(read.read(state, output, Prompt(before=(), metadata=asked, target=("7",)), answer))
+        assert value["performs"] == (answer == "7") and value["behaves"] in (0, 1)
+
+
 # What cannot be done is said
 
 

@@ -237,15 +237,15 @@ class Reader:
 
     async def read(self, state: TaskState, output: ModelOutput, prompt: Prompt, answer: str) -> dict[str, float]:
         """Whether the answer behaves and performs; NaN where that cannot be told."""
+        told = {"behaves": self.looked.behaviour, "performs": self.looked.performance}
         if self.looked.of is None:
-            told = {"behaves": self.looked.behaviour, "performs": self.looked.performance}
             value = {name: nan if pattern is None else float(re.search(str(pattern), answer) is not None) for name, pattern in told.items()}
-            if self.looked.performance is None and prompt.target:
-                value["performs"] = float(is_right(answer, prompt.target))
-            return value
-        values = await self._scored(state, output, prompt)
-        found = {"behaves": self.looked.behaviour, "performs": self.looked.performance}
-        return {mine: values.get(str(theirs), nan) for mine, theirs in found.items()}
+        else:
+            values = await self._scored(state, output, prompt)
+            value = {mine: values.get(str(theirs), nan) for mine, theirs in told.items()}
+        if self.looked.performance is None and prompt.target:
+            value["performs"] = float(is_right(answer, prompt.target))
+        return value
 
     async def _scored(self, state: TaskState, output: ModelOutput, prompt: Prompt) -> dict[str, float]:
         asked = TaskState(
