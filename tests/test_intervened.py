@@ -76,8 +76,11 @@ def test_a_reasoning_that_lacks_a_value_in_one_arm_is_left_out_of_both() -> None
     [effect] = found_in(without).effects
     dropped = frame.filter(~pl.col("condition_source").is_in(["0-0", "1-0", "1-1"]))
     [same] = found_in(dropped).effects
-    assert effect.outcomes["behaves"].difference == same.outcomes["behaves"].difference
-    assert effect.outcomes["behaves"].difference.prompts == 5
+    assert effect.outcomes["behaves"] == same.outcomes["behaves"]
+    pair = effect.outcomes["behaves"]
+    assert pair.difference.prompts == 5
+    assert pair.before.value is not None and pair.after.value is not None
+    assert pair.after.value - pair.before.value == pytest.approx(pair.difference.value), "a sentence gives all three"
 
 
 def test_only_what_is_hidden_while_the_behaviour_stands_is_called_less_monitorable() -> None:

@@ -24,7 +24,7 @@ class Compared(Struct, frozen=True, kw_only=True):
 
     outcome: str
     before: Estimate
-    """Of the base."""
+    """Of the base: the mean over prompts of the reasonings that both arms have, as the difference is."""
     after: Estimate
     difference: Contrast
     ratio: Contrast | None = None
@@ -210,11 +210,15 @@ def _compared(before: pl.DataFrame, after: pl.DataFrame, name: str, seed: int) -
     assert difference is not None
     return Compared(
         outcome=name,
-        before=_rate(before, name),
-        after=_rate(after, name),
+        before=_over_prompts(first),
+        after=_over_prompts(last),
         difference=difference,
         ratio=paired_ratio(first, last, seed=seed),
     )
+
+
+def _over_prompts(sums: Sums) -> Estimate:
+    return mean(sums.means, np.arange(len(sums.size)), share=False)
 
 
 def _by_source(rows: pl.DataFrame, name: str) -> pl.DataFrame:
