@@ -290,6 +290,15 @@ def test_each_checkpoint_may_reason_anew_first_and_all_arms_edit_that(tmp_path: 
     assert len(traces["identity"]) == len(traces["resampled"]) == 15
 
 
+def test_a_reasoning_that_never_shows_the_property_is_sought_once_for_all_arms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reasoned(tmp_path, prompts=2)
+    told = ("-T", "property=grader", "-T", "sampled=true", "-T", "arms=identity,resampled", "-T", "samples=1", "-T", "rounds=3")
+    with serving(talkative(talks=0.0, games=lambda _said: 0.5), monkeypatch) as served:
+        done = run(tmp_path, *told)
+    assert "none of its own reasonings shows the property" in done.output
+    assert sum(prompt.endswith("<think>") for prompt in served.prompts) == 2 * 3
+
+
 def test_a_judge_says_where_the_property_is_and_when_it_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from cotdrift.judgment import Judgment, Judgments
 
@@ -398,6 +407,7 @@ def test_an_answer_performs_when_it_is_the_target_whoever_reads_the_behaviour(of
         (("-T", "property=grader", "-T", "arms=terms"), "the arm glossary needs -T glossary="),
         (("-T", "arms=removal"), "the arm removed needs -T property="),
         (("-T", "property=grader", "-T", "arms=remval"), "Did you mean 'removal'"),
+        (("-T", "property=grader", "-T", "arms=sentence", "-T", "sentence= | "), "the arm sentence needs -T sentence="),
         (("-T", "property=gra(der"), "property=gra(der: this is no regular expression"),
         (("-T", "property=nowhere"), "shows 'nowhere'"),
         (("-T", "property=grader", "-T", "environment=od"), "Did you mean 'odd'"),

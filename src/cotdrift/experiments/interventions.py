@@ -144,7 +144,7 @@ def _sample(source: Source, arm: Arm, chosen: Chosen) -> Sample:
 def intervene(chosen: dict[str, Any], template: str | None, proved_on: list[dict[str, Any]]) -> Solver:
     """Edit a reasoning as the sample's arm says and go on from there, once it is shown that the server does; all as plain data."""
     told = msgspec.convert(chosen, Chosen)
-    work = Intervening(sought=told.sought, terms=told.terms, sentence=told.sentence or "", rounds=told.rounds, sampled=told.sampled)
+    work = Intervening(sought=told.sought, terms=told.terms, injected=told.sentences, rounds=told.rounds, sampled=told.sampled)
     proofs: dict[str, str] = {}
     one_at_a_time = anyio.Lock()
 
