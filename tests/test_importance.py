@@ -432,9 +432,22 @@ def test_a_pattern_that_is_written_as_a_number_is_a_pattern() -> None:
     from cotdrift.experiment import experiment_called
 
     known = experiment_called("importance")
-    assert known.arguments({"shows": 4, "answers": 4.5, "most": 3}) == {"shows": "4", "answers": "4.5", "most": 3}
+    assert known.arguments({"shows": 4, "answers": [13579], "most": 3}) == {"shows": "4", "answers": "[13579]", "most": 3}
     with pytest.raises(InputError, match="not of the same sort"):
         known.arguments({"most": "three"})
+
+
+def test_inspect_s_own_command_line_gives_patterns_with_commas(tmp_path: Path) -> None:
+    pytest.importorskip("inspect_ai")
+    from inspect_ai._cli.util import parse_cli_args
+
+    from cotdrift.experiments.importance import importance
+
+    told = parse_cli_args((r"answers=\d{1,3}", "shows=4"))
+    assert not all(isinstance(value, str) for value in told.values())
+    asked = importance(traces=str(traces_in(tmp_path / "t.jsonl", many=1)), **told)
+    assert asked.dataset[0].metadata and asked.dataset[0].metadata["chain"]["answers"] == r"\d{1,3}"
+    assert asked.dataset[0].metadata["chain"]["shows"] == "4"
 
 
 def test_answers_fall_into_categories() -> None:

@@ -379,6 +379,16 @@ def test_an_experiment_s_own_scorer_reads_the_new_answers(organism: Path, tmp_pa
     assert "Did you mean 'gaming'" in str(wrong.exception)
 
 
+def test_inspect_s_own_command_line_gives_lists_of_arms_and_texts_with_commas(tmp_path: Path) -> None:
+    from inspect_ai._cli.util import parse_cli_args
+
+    from cotdrift.experiments.interventions import interventions
+
+    told = parse_cli_args(("arms=removed,identity", r"property=gr.{1,3}er", "sentence=Well, so be it.", "behaviour=4"))
+    asked = interventions(traces=str(reasoned(tmp_path, prompts=2)), **told)
+    assert {str(sample.id).split()[0] for sample in asked.dataset} == {"resampled", "removed", "identity"}
+
+
 @pytest.mark.parametrize("of", [None, "reward_hint"])
 def test_an_answer_performs_when_it_is_the_target_whoever_reads_the_behaviour(of: str | None) -> None:
     from inspect_ai.model import ModelOutput

@@ -95,9 +95,16 @@ class Experiment(Struct, frozen=True, kw_only=True):
 
 
 def _as_taken(value: Any, annotation: Any) -> Any:
-    """A number as text, where text is what the argument takes: a pattern may be `4`."""
+    """What is no text as text, where text is what the argument takes: a pattern may be `4`, or `[13579]`."""
     takes_text = annotation in ("str", "str | None", str, str | None)
-    return msgspec.json.encode(value).decode() if takes_text and isinstance(value, bool | int | float) else value
+    return msgspec.json.encode(value).decode() if takes_text and isinstance(value, bool | int | float | list) else value
+
+
+def as_text(value: Any) -> Any:
+    """An argument that is text, as it was written: `inspect eval` makes a list of what has commas, and a number of what looks like one."""
+    if isinstance(value, list | tuple):
+        return ",".join(str(as_text(part)) for part in value)
+    return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def experiment_called(name: str) -> Experiment:
