@@ -95,6 +95,16 @@ def test_only_what_is_hidden_while_the_behaviour_stands_is_called_less_monitorab
     assert not open_.effects[0].is_less_monitorable
 
 
+def test_traces_of_another_kind_under_the_same_name_are_none_of_ours() -> None:
+    other = {"run": "r", "step": 5, "environment": "interventions", "prompt_id": "q", "condition_arm": "treated"}
+    assert intervened(pl.DataFrame([other | {"transcript_id": "o"}])) is None
+    ours = planted({"identity": 0.6, "paraphrased": 0.4})
+    found = intervened(
+        pl.concat([ours, pl.DataFrame([other])], how="diagonal").with_columns(transcript_id=pl.int_range(pl.len()).cast(pl.String))
+    )
+    assert found is not None and [one.arm for one in found.effects] == ["paraphrased"]
+
+
 def test_what_is_removed_is_not_said_to_be_hidden_where_the_monitor_looks_for_it() -> None:
     frame = planted({"resampled": 0.6, "removed": 0.6}, seen={"resampled": 1.0, "removed": 0.0})
     assert found_in(frame).effects[0].is_less_monitorable, "for another monitor it is"

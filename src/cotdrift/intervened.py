@@ -130,9 +130,9 @@ def intervened(frame: pl.DataFrame, *, seed: int = 0) -> Intervened | None:
     `frame` has a row a trace: transcript_id, run, step, environment, prompt_id, condition_arm, condition_source, where it was told
     condition_monitor, and `outcome_*` for each outcome.
     """
-    if f"condition_{ARM}" not in frame.columns:
+    if not {f"condition_{ARM}", f"condition_{SOURCE}"} <= set(frame.columns):
         return None
-    frame = frame.filter(pl.col("environment") == ENVIRONMENT)
+    frame = frame.filter((pl.col("environment") == ENVIRONMENT) & pl.col(f"condition_{SOURCE}").is_not_null())
     if not frame.height:
         return None
     frame = frame.with_columns(
