@@ -281,6 +281,34 @@ def test_an_answer_serves_the_sentence_before_it_and_the_one_after_it() -> None:
         assert before.weighed["resampled"].shift.kept == after.weighed["resampled"].shift.without == 60
 
 
+def test_a_piece_of_several_sentences_that_comes_back_later_is_not_absent() -> None:
+    piece, last, other = " ".join(TEXTS[:2]), TEXTS[2], "Hm, let me see. What else is there?"
+    told = {"of": "t", "ends": [len(piece), len(piece) + 1 + len(last)], "kinds": (), "shows": "", "own": "7", "answers": None}
+    said = {0: [f"{piece} {last}", f"{other} {piece} {last}"], 1: [f" {last}"] * 2, 2: [""] * 2}
+    rows = [
+        {
+            "transcript_id": f"{kept} {rep:03}",
+            "run": "planted",
+            "step": 7,
+            "environment": OPEN,
+            "prompt_id": "q",
+            "condition_chain": "c",
+            "condition_kept": str(kept),
+            "answer": "4" if other in texts[rep % 2] else "7",
+            "reasoning": texts[rep % 2],
+            "truncated": False,
+            "extra": json.dumps({"metadata": {"chain": told}}),
+        }
+        for kept, texts in said.items()
+        for rep in range(40)
+    ]
+    found = importance_of(pl.DataFrame(rows), {"c": f"{piece} {last}"})
+    assert found is not None
+    first = found.chains[0].sentences[0]
+    assert first.text == piece and first.weighed["counterfactual"].shift.without == 20
+    assert "absent" not in first.weighed, "what is said instead says it all the same, two sentences on"
+
+
 def test_what_counts_as_the_same_is_said_by_whoever_asks() -> None:
     frame, wholes = frame_of(chains=1)
     never = importance_of(frame, wholes, similar=lambda pairs: np.zeros(len(pairs)))
