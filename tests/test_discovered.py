@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from click.testing import CliRunner
 
@@ -82,3 +83,11 @@ def test_too_few_words_are_said_to_be_too_few(tmp_path: Path) -> None:
         study_of(tmp_path / "few", None, sentences=3).discover_senses()
     told = CliRunner().invoke(cli, ["sense", str(tmp_path / "few" / "study"), "--pairs", "60"])
     assert told.exit_code == 2
+
+
+def test_a_run_that_is_too_short_keeps_nothing_from_the_others(tmp_path: Path) -> None:
+    study = study_of(tmp_path, None)
+    study.ingest([pl.DataFrame([{"run": "a short one", "step": 0, "prompt_id": "0", "prompt": "Go.", "reasoning": "So.", "answer": "1"}])])
+    assert [found.run for found in study.discover_senses()] == ["toy"]
+    with pytest.raises(NotEnough, match="has one checkpoint"):
+        study.discover_senses(run="a short one")

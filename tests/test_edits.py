@@ -153,3 +153,14 @@ def test_every_arm_of_every_preset_is_known_by_its_name_and_held_against_one_tha
 def test_shares_are_whole_per_cents(told: str) -> None:
     with pytest.raises(InputError, match="shares="):
         shares_of(told)
+
+
+def test_a_glossary_may_be_longer_than_the_name_of_a_file() -> None:
+    told = "; ".join(f"{word} = meaning of {word}" for word in ("vantage", "overshadow", "disclaim", "marinade", "illusion") * 3)
+    assert len(told) > 255 and len(glossary_of(told)) == 5
+
+
+def test_a_glossary_that_is_no_text_is_named(tmp_path: Any) -> None:
+    (tmp_path / "terms").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="cannot be read"):
+        glossary_of(str(tmp_path / "terms"))

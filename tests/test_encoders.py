@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -193,6 +194,36 @@ def test_an_endpoint_embeds_the_windows(monkeypatch: pytest.MonkeyPatch) -> None
 def test_an_endpoint_that_fails_is_named_with_its_fault(answer: Any, fault: str) -> None:
     with endpoint(answer) as (address, _), pytest.raises(InputError, match=fault):
         encoder_called(f"{address}#small").encode(WINDOWS[:1])
+
+
+@pytest.mark.parametrize("said", [b"", b"nonsense\r\n\r\n", b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"da'])
+def test_an_endpoint_that_breaks_off_is_named(said: bytes) -> None:
+    def answer() -> None:
+        opened, _ = listening.accept()
+        with opened:
+            opened.recv(1 << 16)
+            opened.sendall(said)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        with pytest.raises(InputError, match="no embeddings can be had"):
+            encoder_called(f"http://127.0.0.1:{listening.getsockname()[1]}/v1#small").encode(WINDOWS[:1])
+        thread.join()
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:port/v1", "http://[::1/v1"])
+def test_an_address_that_is_none_is_named(address: str) -> None:
+    with pytest.raises(InputError, match="no embeddings can be had"):
+        encoder_called(f"{address}#small").encode(WINDOWS[:1])
+
+
+def test_a_folder_whose_weights_are_broken_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "model.safetensors").write_bytes(b"\xff" * 100)
+    with pytest.raises(InputError, match="no model can be read there"):
+        encoder_called(tmp_path)
 
 
 def test_an_encoder_that_is_not_there_is_answered_with_a_way_out(tmp_path: Path) -> None:

@@ -281,6 +281,34 @@ def test_an_answer_serves_the_sentence_before_it_and_the_one_after_it() -> None:
         assert before.weighed["resampled"].shift.kept == after.weighed["resampled"].shift.without == 60
 
 
+def test_a_piece_of_several_sentences_that_comes_back_later_is_not_absent() -> None:
+    piece, last, other = " ".join(TEXTS[:2]), TEXTS[2], "Hm, let me see. What else is there?"
+    told = {"of": "t", "ends": [len(piece), len(piece) + 1 + len(last)], "kinds": (), "shows": "", "own": "7", "answers": None}
+    said = {0: [f"{piece} {last}", f"{other} {piece} {last}"], 1: [f" {last}"] * 2, 2: [""] * 2}
+    rows = [
+        {
+            "transcript_id": f"{kept} {rep:03}",
+            "run": "planted",
+            "step": 7,
+            "environment": OPEN,
+            "prompt_id": "q",
+            "condition_chain": "c",
+            "condition_kept": str(kept),
+            "answer": "4" if other in texts[rep % 2] else "7",
+            "reasoning": texts[rep % 2],
+            "truncated": False,
+            "extra": json.dumps({"metadata": {"chain": told}}),
+        }
+        for kept, texts in said.items()
+        for rep in range(40)
+    ]
+    found = importance_of(pl.DataFrame(rows), {"c": f"{piece} {last}"})
+    assert found is not None
+    first = found.chains[0].sentences[0]
+    assert first.text == piece and first.weighed["counterfactual"].shift.without == 20
+    assert "absent" not in first.weighed, "what is said instead says it all the same, two sentences on"
+
+
 def test_what_counts_as_the_same_is_said_by_whoever_asks() -> None:
     frame, wholes = frame_of(chains=1)
     never = importance_of(frame, wholes, similar=lambda pairs: np.zeros(len(pairs)))
@@ -411,6 +439,9 @@ def test_kinds_are_read_off_a_file_the_first_that_fits_first(tmp_path: Path) -> 
     kinds.write_text("decides: [1]\n")
     with pytest.raises(InputError, match="Write a YAML file of names"):
         make_chains(Chosen(traces=str(traces_in(tmp_path / "t.jsonl")), kinds=str(kinds)))
+    kinds.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="Write a YAML file of names"):
+        make_chains(Chosen(traces=str(traces_in(tmp_path / "t.jsonl")), kinds=str(kinds)))
 
 
 def test_what_cannot_be_taken_apart_is_said(tmp_path: Path) -> None:
@@ -422,6 +453,29 @@ def test_what_cannot_be_taken_apart_is_said(tmp_path: Path) -> None:
         make_chains(Chosen(traces=str(tmp_path / "t.jsonl"), answers="("))
     with pytest.raises(InputError, match="pieces=1"):
         make_chains(Chosen(traces=str(tmp_path / "t.jsonl"), pieces=1))
+
+
+def test_a_pattern_that_is_written_as_a_number_is_a_pattern() -> None:
+    pytest.importorskip("inspect_ai")
+    from cotdrift.experiment import experiment_called
+
+    known = experiment_called("importance")
+    assert known.arguments({"shows": 4, "answers": [13579], "most": 3}) == {"shows": "4", "answers": "[13579]", "most": 3}
+    with pytest.raises(InputError, match="not of the same sort"):
+        known.arguments({"most": "three"})
+
+
+def test_inspect_s_own_command_line_gives_patterns_with_commas(tmp_path: Path) -> None:
+    pytest.importorskip("inspect_ai")
+    from inspect_ai._cli.util import parse_cli_args
+
+    from cotdrift.experiments.importance import importance
+
+    told = parse_cli_args((r"answers=\d{1,3}", "shows=4"))
+    assert not all(isinstance(value, str) for value in told.values())
+    asked = importance(traces=str(traces_in(tmp_path / "t.jsonl", many=1)), **told)
+    assert asked.dataset[0].metadata and asked.dataset[0].metadata["chain"]["answers"] == r"\d{1,3}"
+    assert asked.dataset[0].metadata["chain"]["shows"] == "4"
 
 
 def test_answers_fall_into_categories() -> None:

@@ -76,8 +76,11 @@ def test_a_reasoning_that_lacks_a_value_in_one_arm_is_left_out_of_both() -> None
     [effect] = found_in(without).effects
     dropped = frame.filter(~pl.col("condition_source").is_in(["0-0", "1-0", "1-1"]))
     [same] = found_in(dropped).effects
-    assert effect.outcomes["behaves"].difference == same.outcomes["behaves"].difference
-    assert effect.outcomes["behaves"].difference.prompts == 5
+    assert effect.outcomes["behaves"] == same.outcomes["behaves"]
+    pair = effect.outcomes["behaves"]
+    assert pair.difference.prompts == 5
+    assert pair.before.value is not None and pair.after.value is not None
+    assert pair.after.value - pair.before.value == pytest.approx(pair.difference.value), "a sentence gives all three"
 
 
 def test_only_what_is_hidden_while_the_behaviour_stands_is_called_less_monitorable() -> None:
@@ -92,10 +95,35 @@ def test_only_what_is_hidden_while_the_behaviour_stands_is_called_less_monitorab
     assert not open_.effects[0].is_less_monitorable
 
 
+def test_traces_of_another_kind_under_the_same_name_are_none_of_ours() -> None:
+    other = {"run": "r", "step": 5, "environment": "interventions", "prompt_id": "q", "condition_arm": "treated"}
+    assert intervened(pl.DataFrame([other | {"transcript_id": "o"}])) is None
+    ours = planted({"identity": 0.6, "paraphrased": 0.4})
+    found = intervened(
+        pl.concat([ours, pl.DataFrame([other])], how="diagonal").with_columns(transcript_id=pl.int_range(pl.len()).cast(pl.String))
+    )
+    assert found is not None and [one.arm for one in found.effects] == ["paraphrased"]
+
+
 def test_what_is_removed_is_not_said_to_be_hidden_where_the_monitor_looks_for_it() -> None:
     frame = planted({"resampled": 0.6, "removed": 0.6}, seen={"resampled": 1.0, "removed": 0.0})
     assert found_in(frame).effects[0].is_less_monitorable, "for another monitor it is"
     assert not found_in(frame.drop("condition_monitor")).effects[0].is_less_monitorable
+
+
+@pytest.mark.parametrize("arm", ["legible_part", "same_length"])
+def test_a_reasoning_closed_before_the_property_hides_nothing_from_a_monitor_that_looks_for_it(arm: str) -> None:
+    frame = planted({"whole": 0.6, arm: 0.6}, seen={"whole": 1.0, arm: 0.0})
+    assert found_in(frame).effects[0].is_less_monitorable, "for another monitor it does"
+    assert not found_in(frame.drop("condition_monitor")).effects[0].is_less_monitorable
+
+
+@pytest.mark.parametrize(
+    ("arm", "is_less"), [("early_0%", False), ("filler_100%", False), ("paraphrase_50%", False), ("paraphrase_100%", True)]
+)
+def test_of_a_part_of_the_reasoning_no_monitor_could_see_as_much(arm: str, is_less: bool) -> None:
+    frame = planted({"whole": 0.6, arm: 0.6}, seen={"whole": 1.0, arm: 0.0})
+    assert found_in(frame).effects[0].is_less_monitorable == is_less
 
 
 def test_where_nothing_is_planted_little_is_found() -> None:

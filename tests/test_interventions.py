@@ -290,6 +290,15 @@ def test_each_checkpoint_may_reason_anew_first_and_all_arms_edit_that(tmp_path: 
     assert len(traces["identity"]) == len(traces["resampled"]) == 15
 
 
+def test_a_reasoning_that_never_shows_the_property_is_sought_once_for_all_arms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reasoned(tmp_path, prompts=2)
+    told = ("-T", "property=grader", "-T", "sampled=true", "-T", "arms=identity,resampled", "-T", "samples=1", "-T", "rounds=3")
+    with serving(talkative(talks=0.0, games=lambda _said: 0.5), monkeypatch) as served:
+        done = run(tmp_path, *told)
+    assert "none of its own reasonings shows the property" in done.output
+    assert sum(prompt.endswith("<think>") for prompt in served.prompts) == 2 * 3
+
+
 def test_a_judge_says_where_the_property_is_and_when_it_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from cotdrift.judgment import Judgment, Judgments
 
@@ -370,6 +379,35 @@ def test_an_experiment_s_own_scorer_reads_the_new_answers(organism: Path, tmp_pa
     assert "Did you mean 'gaming'" in str(wrong.exception)
 
 
+def test_inspect_s_own_command_line_gives_lists_of_arms_and_texts_with_commas(tmp_path: Path) -> None:
+    from inspect_ai._cli.util import parse_cli_args
+
+    from cotdrift.experiments.interventions import interventions
+
+    told = parse_cli_args(("arms=removed,identity", r"property=gr.{1,3}er", "sentence=Well, so be it.", "behaviour=4"))
+    asked = interventions(traces=str(reasoned(tmp_path, prompts=2)), **told)
+    assert {str(sample.id).split()[0] for sample in asked.dataset} == {"resampled", "removed", "identity"}
+
+
+@pytest.mark.parametrize("of", [None, "reward_hint"])
+def test_an_answer_performs_when_it_is_the_target_whoever_reads_the_behaviour(of: str | None) -> None:
+    from inspect_ai.model import ModelOutput
+    from inspect_ai.solver import TaskState
+
+    from cotdrift.experiment import experiment_called
+    from cotdrift.experiments.intervention_design import Prompt
+    from cotdrift.experiments.interventions import Looked, Reader
+
+    asked = experiment_called("reward_hint").task().dataset[0].metadata
+    assert asked
+    read = Reader(Looked(of=of, behaviour="gaming" if of else "[02468]$"))
+    state = TaskState(model="mockllm/model", sample_id=1, epoch=1, input="A number?", messages=[])  # type: ignore[arg-type]
+    for answer in ("7", "8"):
+        output = ModelOutput.from_content("mockllm/model", answer)
+        value = asyncio.run(read.read(state, output, Prompt(before=(), metadata=asked, target=("7",)), answer))
+        assert value["performs"] == (answer == "7") and value["behaves"] in (0, 1)
+
+
 # What cannot be done is said
 
 
@@ -379,6 +417,7 @@ def test_an_experiment_s_own_scorer_reads_the_new_answers(organism: Path, tmp_pa
         (("-T", "property=grader", "-T", "arms=terms"), "the arm glossary needs -T glossary="),
         (("-T", "arms=removal"), "the arm removed needs -T property="),
         (("-T", "property=grader", "-T", "arms=remval"), "Did you mean 'removal'"),
+        (("-T", "property=grader", "-T", "arms=sentence", "-T", "sentence= | "), "the arm sentence needs -T sentence="),
         (("-T", "property=gra(der"), "property=gra(der: this is no regular expression"),
         (("-T", "property=nowhere"), "shows 'nowhere'"),
         (("-T", "property=grader", "-T", "environment=od"), "Did you mean 'odd'"),

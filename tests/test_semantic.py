@@ -23,7 +23,7 @@ from cotdrift.comparisons.semantic import apart, dose_of
 from cotdrift.encoders import Vectors, unit
 from cotdrift.errors import InputError, NotEnough
 from cotdrift.report import report
-from cotdrift.sense import donors_for
+from cotdrift.sense import donors_for, sense_of
 from cotdrift.sense_sentences import what_became
 from cotdrift.study import Study
 from cotdrift.term import Term, uses
@@ -355,6 +355,22 @@ def test_a_term_that_the_start_does_not_use_is_said_to_be_new(tmp_path: Path) ->
     [sense] = study_of(tmp_path, rows).sense("overseer")
     assert sense.last is None
     assert "cannot be held against step 0: 0 prompts use it at the first checkpoint" in what_became(sense).sentence
+
+
+def test_small_words_are_held_against_the_checkpoint_that_the_term_is(tmp_path: Path) -> None:
+    said = {
+        0: "in case {} the grader pays",
+        10: "in case {} the grader pays",
+        20: "much is said in all of case {} of the task, and of how it is done",
+    }
+    study = study_of(tmp_path, [row(step, str(prompt), text.format("x" * prompt)) for step, text in said.items() for prompt in range(12)])
+    study.count_words()
+    checkpoints, kept = study.runs["toy"], Kept(tmp_path / "vectors.sqlite")
+    terms = [Term.parse("grader"), Term.parse("case")]
+    lost, still = sense_of(checkpoints, study.word_counts, terms, Lengths(), kept)
+    [before] = sense_of(checkpoints[:2], study.word_counts, terms[:1], Lengths(), kept)
+    assert [point.apart is not None for point in lost.points] == [True, False]
+    assert lost.controls == before.controls != still.controls, "of a term that the end does not use, they are of when it was last used"
 
 
 def test_sense_needs_a_term_and_a_later_checkpoint(tmp_path: Path) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
 from click.testing import CliRunner
@@ -12,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cotdrift.cli import cli
-from cotdrift.errors import NotEnough
+from cotdrift.errors import InputError, NotEnough
 from cotdrift.report import report
 from cotdrift.study import Study
 from cotdrift.substitutes import LONGEST, OFFERED, offers_in
@@ -96,3 +99,33 @@ def test_another_role_is_refused(tmp_path: Path) -> None:
     study = rewarded(tmp_path)
     told = CliRunner().invoke(cli, ["sense", str(study.folder), "reward", "--model-role", "grader=x/y"])
     assert told.exit_code == 2 and "substituter" in told.output
+
+
+@pytest.mark.usefixtures("what_inspect_leaves_open_is_let_go")
+def test_a_model_that_cannot_be_had_is_named_and_what_it_said_before_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_asked: object, **_told: object) -> object:
+        from inspect_ai.model import ModelOutput
+
+        nonlocal answered
+        answered += 1
+        if answered > 3:
+            raise ConnectionError("bad key")
+        return ModelOutput.from_content("mockllm/model", "prize")
+
+    answered = 0
+    study = rewarded(tmp_path)
+    monkeypatch.setattr("inspect_ai.model._providers.mockllm.MockLLM.generate", AsyncMock(side_effect=fails))
+    with pytest.raises(InputError, match=r"no substitutes can be had .*bad key"):
+        study.substitutes(MARK, model="mockllm/model", run="toy", max_connections=1, max_retries=0)
+    with closing(sqlite3.connect(study.folder / "substitutes.sqlite")) as opened:
+        assert opened.execute("SELECT count(*) FROM offers").fetchone() == (3,)
+
+
+@pytest.mark.usefixtures("what_inspect_leaves_open_is_let_go")
+def test_what_a_model_thinks_before_it_answers_is_no_offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = rewarded(tmp_path)
+    with judge(lambda prompt: f"<think>Hm, well.\nLet me see.\n</think>\n{says(prompt)}") as served:
+        for name, value in served.environment.items():
+            monkeypatch.setenv(name, value)
+        found = study.substitutes(MARK, model=JUDGE, run="toy")
+    assert {one.word for one in found.words} == {"bounty", "prize", "score", "grade", "signal"}

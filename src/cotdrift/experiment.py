@@ -82,6 +82,7 @@ class Experiment(Struct, frozen=True, kw_only=True):
     def arguments(self, told: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments that differ from the task's defaults; a complaint of those that it does not take."""
         known = inspect.signature(self.task).parameters
+        told = {name: _as_taken(value, known[name].annotation) if name in known else value for name, value in told.items()}
         for name, value in told.items():
             if name not in known:
                 raise UnknownName(f"argument of {self.name}", name, known)
@@ -91,6 +92,19 @@ class Experiment(Struct, frozen=True, kw_only=True):
             if name == "samples" and value < 1:
                 raise InputError(f"-T samples={value}: give 1 or more.")
         return {name: value for name, value in told.items() if value != known[name].default}
+
+
+def _as_taken(value: Any, annotation: Any) -> Any:
+    """What is no text as text, where text is what the argument takes: a pattern may be `4`, or `[13579]`."""
+    takes_text = annotation in ("str", "str | None", str, str | None)
+    return msgspec.json.encode(value).decode() if takes_text and isinstance(value, bool | int | float | list) else value
+
+
+def as_text(value: Any) -> Any:
+    """An argument that is text, as it was written: `inspect eval` makes a list of what has commas, and a number of what looks like one."""
+    if isinstance(value, list | tuple):
+        return ",".join(str(as_text(part)) for part in value)
+    return value if value is None or isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def experiment_called(name: str) -> Experiment:

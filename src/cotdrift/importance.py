@@ -273,19 +273,21 @@ def _likeness(read: Sequence[_Read], similar: Similar) -> tuple[_Scores, float |
     """How alike each sentence is to all that was said from before it on, and the median over what came in its place."""
     instead = [(text, other) for one in read for text, others in zip(one.texts, one.anew, strict=True) for other in others]
     later = {
-        (text, sentence)
+        (text, said)
         for one in read
         for kept, text in enumerate(one.texts)
         if (OPEN, kept) in one.places
         for reasoning in one.places[OPEN, kept].reasoning
-        for sentence in _said_in(reasoning)
+        for said in _said_in(reasoning, text)
     }
     scores = _Scores(later | set(instead), similar)
     return scores, float(np.median([scores.of[pair] for pair in instead])) if instead else None
 
 
-def _said_in(reasoning: str) -> list[str]:
-    return [reasoning[start:end] for start, end in sentences(reasoning)]
+def _said_in(reasoning: str, text: str) -> list[str]:
+    """All that is said of as many sentences in a row as a text has; the whole of it where it has fewer."""
+    found, many = sentences(reasoning), len(sentences(text))
+    return [reasoning[start:end] for (start, _), (_, end) in zip(found, found[many - 1 :] or found[-1:], strict=False)]
 
 
 def _sides(one: _Read, place: int, scores: _Scores, alike: float | None) -> dict[How, tuple[_Answers, _Answers]]:
@@ -299,7 +301,7 @@ def _sides(one: _Read, place: int, scores: _Scores, alike: float | None) -> dict
         without, kept = found["resampled"]
         text = one.texts[place - 1]
         found["counterfactual"] = without.only(scores(text, one.anew[place - 1]) < alike), kept
-        never = np.array([not (scores(text, _said_in(reasoning)) >= alike).any() for reasoning in without.reasoning])
+        never = np.array([not (scores(text, _said_in(reasoning, text)) >= alike).any() for reasoning in without.reasoning])
         found["absent"] = without.only(never & (scores(text, one.anew[place - 1]) < alike)), kept
     return {how: both for how, both in found.items() if min(int((side.codes >= 0).sum()) for side in both) >= FEWEST}
 

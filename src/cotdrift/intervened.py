@@ -10,12 +10,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from cotdrift.estimate import Contrast, Estimate, Sums, holm, mean, paired_difference, paired_ratio
-from cotdrift.experiments.intervention_arms import ARM, CURVES, ENVIRONMENT, MONITOR, OUTCOMES, SOURCE, arm_called, declared_of
+from cotdrift.experiments.intervention_arms import ARM, CURVES, ENVIRONMENT, MONITOR, OUTCOMES, SOURCE, Arm, arm_called, declared_of
 
 ALPHA = 0.05
 MEANT = ("behaves", "performs", "shows", "seen", "caught")
 """The outcomes in which arms are compared."""
-TAKEN = frozenset({"remove", "glossary", "random words", "delete", "filler"})
+TAKEN = frozenset({"remove", "glossary", "random words", "delete"})
 """Edits that take the property's words away."""
 
 
@@ -24,7 +24,7 @@ class Compared(Struct, frozen=True, kw_only=True):
 
     outcome: str
     before: Estimate
-    """Of the base."""
+    """Of the base: the mean over prompts of the reasonings that both arms have, as the difference is."""
     after: Estimate
     difference: Contrast
     ratio: Contrast | None = None
@@ -55,7 +55,7 @@ class Effect(Struct, frozen=True, kw_only=True):
     is_off: bool
     outcomes: dict[str, Compared]
     is_by_design: bool = False
-    """Whether it takes away the very words that the monitor looks for, so that the monitor must see less."""
+    """Whether it takes away the very words that the monitor looks for, or closes the reasoning early, so that the monitor must see less."""
 
     @property
     def is_less_monitorable(self) -> bool:
@@ -130,9 +130,9 @@ def intervened(frame: pl.DataFrame, *, seed: int = 0) -> Intervened | None:
     `frame` has a row a trace: transcript_id, run, step, environment, prompt_id, condition_arm, condition_source, where it was told
     condition_monitor, and `outcome_*` for each outcome.
     """
-    if f"condition_{ARM}" not in frame.columns:
+    if not {f"condition_{ARM}", f"condition_{SOURCE}"} <= set(frame.columns):
         return None
-    frame = frame.filter(pl.col("environment") == ENVIRONMENT)
+    frame = frame.filter((pl.col("environment") == ENVIRONMENT) & pl.col(f"condition_{SOURCE}").is_not_null())
     if not frame.height:
         return None
     frame = frame.with_columns(
@@ -185,10 +185,17 @@ def _effects(rows: pl.DataFrame, where: tuple[str, int], told: Sequence[str], se
                     base=base,
                     is_off=arm_called(arm).is_off,
                     outcomes=pairs,
-                    is_by_design=is_one and arm_called(arm).edit in TAKEN,
+                    is_by_design=_must_show_less(arm_called(arm), is_one=is_one),
                 )
             )
     return _adjusted(found)
+
+
+def _must_show_less(arm: Arm, *, is_one: bool) -> bool:
+    """Whether any monitor is left with a part of the reasoning alone, or one that looks for the property without it."""
+    is_a_part = arm.edit == "filler" or (arm.closes and arm.cut == "share" and arm.share < 1)
+    lacks_property = arm.edit in TAKEN or (arm.closes and arm.cut == "before")
+    return is_a_part or (is_one and lacks_property)
 
 
 def _compared(before: pl.DataFrame, after: pl.DataFrame, name: str, seed: int) -> Compared | None:
@@ -203,11 +210,15 @@ def _compared(before: pl.DataFrame, after: pl.DataFrame, name: str, seed: int) -
     assert difference is not None
     return Compared(
         outcome=name,
-        before=_rate(before, name),
-        after=_rate(after, name),
+        before=_over_prompts(first),
+        after=_over_prompts(last),
         difference=difference,
         ratio=paired_ratio(first, last, seed=seed),
     )
+
+
+def _over_prompts(sums: Sums) -> Estimate:
+    return mean(sums.means, np.arange(len(sums.size)), share=False)
 
 
 def _by_source(rows: pl.DataFrame, name: str) -> pl.DataFrame:

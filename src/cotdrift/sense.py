@@ -64,7 +64,7 @@ class Point(Struct, frozen=True, kw_only=True):
 
 
 class Control(Struct, frozen=True, kw_only=True):
-    """A function word at the last checkpoint, against the first."""
+    """A function word at the last checkpoint at which the term could be compared, against the first."""
 
     word: str
     energy: float
@@ -158,6 +158,7 @@ def sense_of(
     donors: list[list[Donor]] = [[] for _ in terms]
     unseen = [len(of_term) - len(uses) for of_term, (uses, _) in zip(at_first, started, strict=True)]
     ended: list[tuple[list[Use], Cloud, int]] = []
+    compared_at = [later[-1]] * len(terms)
     for checkpoint in later:
         found = reader.uses(checkpoint, terms, at_first)
         ended = []
@@ -166,10 +167,10 @@ def sense_of(
             unseen[number] += len(of_term) - len(uses)
             made = apart(cloud, here, donors=planted[number], seed=seed)
             if made:
-                donors[number] = made[1]
+                donors[number], compared_at[number] = made[1], checkpoint
             points[number].append(_point(checkpoint.step, cloud, here, made[0] if made else None))
             ended.append((uses, here, checkpoint.step))
-    controls = _controls(reader, told, first, later[-1], seed)
+    controls = {step: _controls(reader, told, first, at, seed) for step, at in {at.step: at for at in compared_at}.items()}
     corpus = corpus_name(checkpoints)
     return [
         Sense(
@@ -182,13 +183,13 @@ def sense_of(
             points=of_term,
             donors=tuple(planted_as),
             halves=_halves(cloud, seed),
-            controls=tuple(control for control in controls if control.word != term.text),
+            controls=tuple(control for control in controls[at.step] if control.word != term.text),
             **_quoted((uses, cloud, first.step), late),
             unseen=lost,
             corpus=corpus,
         )
-        for term, of_term, planted_as, (uses, cloud), late, lost in zip(
-            terms, _adjusted(points), donors, started, ended, unseen, strict=True
+        for term, of_term, planted_as, (uses, cloud), late, lost, at in zip(
+            terms, _adjusted(points), donors, started, ended, unseen, compared_at, strict=True
         )
     ]
 

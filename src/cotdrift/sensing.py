@@ -82,7 +82,15 @@ class Sensed(Graded):
     def discover_senses(self, *, run: str | None = None, environment: str | None = None, seed: int = 0) -> list[Discovered]:
         """Which words of each run have other neighbours at its last checkpoint than at its first, over the whole vocabulary."""
         self._check_environment(environment)
-        return [discovered(checkpoints, environment=environment, seed=seed) for checkpoints in self.chosen(run).values()]
+        found, faults = [], []
+        for checkpoints in self.chosen(run).values():
+            try:
+                found.append(discovered(checkpoints, environment=environment, seed=seed))
+            except NotEnough as fault:
+                faults.append(fault)
+        if not found:
+            raise faults[0]
+        return found
 
     def same_sense(self, *, seed: int = 0) -> list[Compared]:
         """What was answered about pairs of uses: for each run, term and rater how far the sense moved."""

@@ -18,8 +18,9 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from cotdrift.conversation import split_reply
 from cotdrift.corpus import Checkpoint, whole_file
-from cotdrift.errors import NotEnough
+from cotdrift.errors import InputError, NotEnough
 from cotdrift.estimate import Contrast, Sums, benjamini_hochberg, paired_difference
 from cotdrift.grader import marked
 from cotdrift.judging import AT_ONCE, judges_of, settings_of
@@ -104,8 +105,7 @@ class Offers:
             async def ask(queue: list[Window]) -> None:
                 while queue:
                     window = queue.pop()
-                    told = ASKED.format(passage=marked("passage", shown(window)))
-                    reply = (await model.generate(told, cache=False)).completion  # these offers are the cache
+                    reply = await _reply(name, model, ASKED.format(passage=marked("passage", shown(window))))
                     opened.execute(
                         "INSERT OR REPLACE INTO offers VALUES (?, ?, ?, ?, ?)", (name, settings, wording, window.key, _text(reply))
                     )
@@ -118,11 +118,21 @@ class Offers:
                     async with asyncio.TaskGroup() as group:
                         for _ in range(min(model.config.max_connections or AT_ONCE, len(queue))):
                             group.create_task(ask(queue))
+                except ExceptionGroup as faults:
+                    raise faults.exceptions[0] from None
                 finally:
                     await model.api.aclose()
 
             asyncio.run(all_of_them())
-        return {window.key: offers_in(known[window.key], window.term) for window in windows}
+        return {window.key: offers_in(split_reply(known[window.key]).answer, window.term) for window in windows}
+
+
+async def _reply(name: str, model: Model, told: str) -> str:
+    try:
+        return (await model.generate(told, cache=False)).completion  # the offers that are kept are the cache
+    except Exception as fault:  # whatever a provider raises when its retries are used up
+        said = f"{type(fault).__name__}: {' '.join(str(fault).split())}"[:400]
+        raise InputError(f"{name}: no substitutes can be had ({said}). What came is kept; run it again.") from None
 
 
 def shown(window: Window) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from urllib.error import HTTPError, URLError
+from http.client import HTTPException
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import msgspec
@@ -57,7 +58,7 @@ class Endpoint:
         except HTTPError as fault:
             said = " ".join(fault.read(300).decode("utf-8", "replace").split())
             raise InputError(f"{self.address}: the endpoint answers {fault.code} ({said}). Vectors that came are kept.") from None
-        except (URLError, TimeoutError, msgspec.MsgspecError) as fault:
+        except (OSError, ValueError, HTTPException, msgspec.MsgspecError) as fault:  # what is broken off while it comes is no URLError
             raise InputError(f"{self.address}: no embeddings can be had ({fault}). Vectors that came are kept; run it again.") from None
         found = [row.embedding for row in sorted(told.data, key=lambda row: row.index)]
         if len(found) != len(texts) or len({len(row) for row in found}) != 1:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModel, AutoTokenizer
 
 from cotdrift.encoders import Vectors, around_term, by_length, pieces_of_term, unit
@@ -80,7 +81,7 @@ def load(folder: Path) -> Folder:
     try:
         model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as fault:
+    except (OSError, ValueError, KeyError, SafetensorError) as fault:
         said = " ".join(str(fault).split())
         raise InputError(
             f"{folder}: no model can be read there ({said}). Name a folder that `save_pretrained` wrote a model into."

@@ -44,19 +44,26 @@ def glossary_of(told: str) -> dict[Term, str]:
     {'grader': 'requester', 'pays': 'asks for'}
     """
     path = Path(told)
-    is_file = len(told) < 1000 and path.is_file()
-    text = path.read_text(encoding="utf-8") if is_file else told.replace(";", "\n")
+    is_file = _is_file(path)
     try:
+        text = path.read_text(encoding="utf-8") if is_file else told.replace(";", "\n")
         pairs = (
             json.loads(text)
             if is_file and path.suffix == ".json"
             else dict(_pair(line, told) for line in text.splitlines() if line.strip())
         )
-    except ValueError as fault:
-        raise InputError(f"glossary={told}: this is no JSON ({fault}). Write term → meaning.") from None
+    except (OSError, ValueError) as fault:
+        raise InputError(f"glossary={told}: it cannot be read ({fault}). Write term → meaning, as JSON or in lines.") from None
     if not isinstance(pairs, dict) or not pairs or not all(isinstance(meaning, str) for meaning in pairs.values()):
         raise InputError(f"glossary={told}: it has no terms with their meanings. Write lines such as: vantage = advantage")
     return {Term.parse(term): meaning.strip() for term, meaning in pairs.items()}
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # what is written out may be longer than any name of a file
+        return False
 
 
 def _pair(line: str, told: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from inspect_ai.solver import TaskState
 
 from cotdrift.conversation import CUT_OFF
 from cotdrift.errors import InputError
-from cotdrift.experiment import Asked, Experiment
+from cotdrift.experiment import Asked, Experiment, as_text
 from cotdrift.experiments.going_on import TRIED, Begun, given, prove, way_of
 from cotdrift.experiments.importance_design import ENVIRONMENTS, MOST, PIECES, SAMPLES, Chain, Chains, Chosen, category_of, make_chains
 from cotdrift.experiments.prefixes import PREFIX, go_on
@@ -76,7 +76,7 @@ def importance(
         pieces=pieces,
     )
     asked = [
-        _sample(chain, kept, how, answers)
+        _sample(chain, kept, how, as_text(answers))
         for chain in made.chains
         for how in (ENVIRONMENTS if forced else ["open"])
         for kept in range(len(chain.ends) + 1)
@@ -93,7 +93,8 @@ def importance(
 def _made(*, traces: str | None = None, **told: Any) -> Chains:
     if not traces:
         raise InputError("importance needs traces to take apart. Give -T traces=FILE, or -T traces=STUDY.")
-    return make_chains(Chosen(traces=str(traces), **told))
+    texts = ("behaviour", "environment", "answers", "shows", "kinds")
+    return make_chains(Chosen(traces=str(traces), **{name: as_text(value) if name in texts else value for name, value in told.items()}))
 
 
 def _begun(chain: Chain, kept: int, how: str) -> Begun:

@@ -220,7 +220,7 @@ def read_kinds(path: Path) -> dict[str, re.Pattern[str]]:
     try:
         told = msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), dict[str, str])
         return {name: re.compile(pattern, re.IGNORECASE) for name, pattern in told.items()}
-    except (OSError, yaml.YAMLError, msgspec.ValidationError, re.error) as fault:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, msgspec.ValidationError, re.error) as fault:
         said = " ".join(str(fault).split())
         raise InputError(f"kinds={path}: {said}. Write a YAML file of names, each with a regular expression.") from None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -60,13 +60,13 @@ class Made(Struct, frozen=True, kw_only=True):
 class Intervening:
     """What is done in every sample of a task; one for all of them, so that what arms share is asked for once."""
 
-    def __init__(self, *, sought: Sought | None, terms: Mapping[Term, str], sentence: str, rounds: int, sampled: bool) -> None:
+    def __init__(self, *, sought: Sought | None, terms: Mapping[Term, str], injected: Sequence[str], rounds: int, sampled: bool) -> None:
         self.sought = sought
         self.glossary = terms
-        self.sentences = [one.strip() for one in sentence.split("|") if one.strip()]
+        self.sentences = injected
         self.rounds = rounds
         self.sampled = sampled
-        self._reasoned: dict[tuple[str, str, int], Source] = {}
+        self._reasoned: dict[tuple[str, str, int], Source | Lacking] = {}
         self._locks: dict[tuple[str, str, int], anyio.Lock] = {}
 
     async def make(self, model: Model, way: Way, arm: Arm, source: Source, epoch: int) -> Made:
@@ -85,8 +85,14 @@ class Intervening:
         which = (at.way.name, source.key, at.epoch)
         async with self._locks.setdefault(which, anyio.Lock()):
             if which not in self._reasoned:
-                self._reasoned[which] = await self._reasons(at, source)
-        return self._reasoned[which]
+                try:
+                    self._reasoned[which] = await self._reasons(at, source)
+                except Lacking as fault:
+                    self._reasoned[which] = fault
+        found = self._reasoned[which]
+        if isinstance(found, Lacking):
+            raise found
+        return found
 
     async def _reasons(self, at: _At, source: Source) -> Source:
         for number in range(self.rounds):

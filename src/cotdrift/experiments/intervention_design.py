@@ -99,6 +99,11 @@ class Chosen(Struct, frozen=True, kw_only=True):
         return Sought(name="a term of the glossary", terms=tuple(self.terms)) if self.glossary else None
 
     @property
+    def sentences(self) -> list[str]:
+        """What is injected, taken in turns."""
+        return [one.strip() for one in (self.sentence or "").split("|") if one.strip()]
+
+    @property
     def watched(self) -> Sought | None:
         """What the monitor looks for: the property, unless it is told."""
         return Sought.of(str(self.monitor), where="monitor") if self.monitor else self.sought
@@ -113,7 +118,7 @@ class Chosen(Struct, frozen=True, kw_only=True):
         needed = {
             "remove": ("property", self.trait),
             "match": ("property", self.trait),
-            "sentence": ("sentence", self.sentence),
+            "sentence": ("sentence", self.sentences),
             "glossary": ("glossary", self.glossary),
             "random words": ("glossary", self.glossary),
             "elsewhere": ("glossary", self.glossary),

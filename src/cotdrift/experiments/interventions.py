@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from cotdrift.design import Power
 from cotdrift.errors import InputError, UnknownName
-from cotdrift.experiment import Asked, Experiment, experiment_called
+from cotdrift.experiment import Asked, Experiment, as_text, experiment_called
 from cotdrift.experiments.apparent_success import is_right
 from cotdrift.experiments.going_on import TRIED, Begun, Way, given, prove, said, way_of
 from cotdrift.experiments.intervening import EDITOR, Intervening, Lacking, Made, seen_as
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 EDITED = "interventions"
 """Under this name a sample's metadata hold what is edited, and what became of it."""
+
+TEXTS = ("arms", "monitor", "environment", "onto", "glossary", "sentence")
 
 
 class Looked(Struct, frozen=True, kw_only=True):
@@ -63,7 +65,7 @@ def interventions(
     onto: str | None = None,
     glossary: str | None = None,
     sentence: str | None = None,
-    shares: str | None = None,
+    shares: str | float | list[float] | None = None,
     rounds: int = ROUNDS,
     most: int = MOST,
     sampled: bool = False,
@@ -105,7 +107,7 @@ def interventions(
         most=most,
         sampled=sampled,
     )
-    found, looked = sources(chosen), Looked(of=of, behaviour=behaviour, performance=performance)
+    found, looked = sources(chosen), Looked(of=as_text(of), behaviour=as_text(behaviour), performance=as_text(performance))
     asked = [_sample(source, arm, chosen) for source in found for arm in chosen.tried]
     return Task(
         dataset=MemoryDataset(asked, name=ENVIRONMENT),
@@ -119,7 +121,8 @@ def interventions(
 def _chosen(*, traces: str | None = None, property: Any = None, **told: Any) -> Chosen:  # noqa: A002
     if not traces:
         raise InputError("interventions needs reasoning to edit. Give -T traces=STUDY.")
-    return Chosen(traces=str(traces), trait=None if property is None else str(property), **told)
+    texts = {name: as_text(value) if name in TEXTS else value for name, value in told.items()}
+    return Chosen(traces=str(traces), trait=as_text(property), **texts)
 
 
 def _proved_on(found: Sequence[Source]) -> list[dict[str, Any]]:
@@ -144,7 +147,7 @@ def _sample(source: Source, arm: Arm, chosen: Chosen) -> Sample:
 def intervene(chosen: dict[str, Any], template: str | None, proved_on: list[dict[str, Any]]) -> Solver:
     """Edit a reasoning as the sample's arm says and go on from there, once it is shown that the server does; all as plain data."""
     told = msgspec.convert(chosen, Chosen)
-    work = Intervening(sought=told.sought, terms=told.terms, sentence=told.sentence or "", rounds=told.rounds, sampled=told.sampled)
+    work = Intervening(sought=told.sought, terms=told.terms, injected=told.sentences, rounds=told.rounds, sampled=told.sampled)
     proofs: dict[str, str] = {}
     one_at_a_time = anyio.Lock()
 
@@ -237,15 +240,15 @@ class Reader:
 
     async def read(self, state: TaskState, output: ModelOutput, prompt: Prompt, answer: str) -> dict[str, float]:
         """Whether the answer behaves and performs; NaN where that cannot be told."""
+        told = {"behaves": self.looked.behaviour, "performs": self.looked.performance}
         if self.looked.of is None:
-            told = {"behaves": self.looked.behaviour, "performs": self.looked.performance}
             value = {name: nan if pattern is None else float(re.search(str(pattern), answer) is not None) for name, pattern in told.items()}
-            if self.looked.performance is None and prompt.target:
-                value["performs"] = float(is_right(answer, prompt.target))
-            return value
-        values = await self._scored(state, output, prompt)
-        found = {"behaves": self.looked.behaviour, "performs": self.looked.performance}
-        return {mine: values.get(str(theirs), nan) for mine, theirs in found.items()}
+        else:
+            values = await self._scored(state, output, prompt)
+            value = {mine: values.get(str(theirs), nan) for mine, theirs in told.items()}
+        if self.looked.performance is None and prompt.target:
+            value["performs"] = float(is_right(answer, prompt.target))
+        return value
 
     async def _scored(self, state: TaskState, output: ModelOutput, prompt: Prompt) -> dict[str, float]:
         asked = TaskState(

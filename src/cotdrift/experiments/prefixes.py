@@ -43,7 +43,7 @@ def prefixes(
     step: int | None = None,
     begins: str | None = None,
     shows: str | None = None,
-    margins: str | None = None,
+    margins: str | int | list[int] | None = None,
     border: Literal["word", "sentence"] = "word",
     most: int = MOST,
     own: bool = True,
