@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anyio
+import msgspec
 from inspect_ai.model import (
     ChatMessage,
     ChatMessageAssistant,
@@ -177,6 +179,32 @@ async def prove(model: Model, way: Way, prefixes: Sequence[Begun]) -> int:
             f"the server goes on from within it. Cut further before the behaviour: -T margins=10."
         )
     raise InputError(f"{way.name}: the server does not go on from within the reasoning. {_why(*against[0])}")
+
+
+class Proof:
+    """The proof for a task's samples: made once for each way of going on, whoever of them comes first, and failed for all if for one."""
+
+    def __init__(self, template: str | None, proved_on: Sequence[dict[str, Any]]) -> None:
+        self._template, self._proved_on = template, proved_on
+        self._faults: dict[str, str] = {}
+        self._one_at_a_time = anyio.Lock()
+
+    async def way(self, model: Model) -> Way:
+        """How the model is asked to go on; InputError where its server does not."""
+        way = way_of(model, self._template)
+        async with self._one_at_a_time:
+            if way.name not in self._faults:
+                self._faults[way.name] = await self._fault(model, way)
+        if self._faults[way.name]:
+            raise InputError(self._faults[way.name])
+        return way
+
+    async def _fault(self, model: Model, way: Way) -> str:
+        try:
+            await prove(model, way, msgspec.convert(self._proved_on, list[Begun]))
+        except InputError as fault:
+            return str(fault)
+        return ""
 
 
 def _why(begun: Begun, first: New, second: New | None) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from math import nan
 from typing import TYPE_CHECKING, Any
 
-import anyio
 import msgspec
 import polars as pl
 from inspect_ai import Epochs, Task, task
@@ -25,7 +24,7 @@ from cotdrift.design import Power
 from cotdrift.errors import InputError, UnknownName
 from cotdrift.experiment import Asked, Experiment, as_text, experiment_called
 from cotdrift.experiments.apparent_success import is_right
-from cotdrift.experiments.going_on import TRIED, Begun, Way, given, prove, said, way_of
+from cotdrift.experiments.going_on import TRIED, Begun, Proof, given, prove, said, way_of
 from cotdrift.experiments.intervening import EDITOR, Intervening, Lacking, Made, seen_as
 from cotdrift.experiments.intervention_arms import ARM, CURVES, ENVIRONMENT, MONITOR, OUTCOMES, POLICY, SOURCE, Arm, arm_called, declared_of
 from cotdrift.experiments.intervention_design import MOST, ROUNDS, SAMPLES, Chosen, Prompt, Source, begun_of, sources
@@ -148,17 +147,11 @@ def intervene(chosen: dict[str, Any], template: str | None, proved_on: list[dict
     """Edit a reasoning as the sample's arm says and go on from there, once it is shown that the server does; all as plain data."""
     told = msgspec.convert(chosen, Chosen)
     work = Intervening(sought=told.sought, terms=told.terms, injected=told.sentences, rounds=told.rounds, sampled=told.sampled)
-    proofs: dict[str, str] = {}
-    one_at_a_time = anyio.Lock()
+    proof = Proof(template, proved_on)
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         model = get_model()
-        way = way_of(model, template)
-        async with one_at_a_time:
-            if way.name not in proofs:
-                proofs[way.name] = await _fault(model, way, proved_on)
-        if proofs[way.name]:
-            raise InputError(proofs[way.name])
+        way = await proof.way(model)
         arm, edited = arm_called(state.metadata["arm"]), state.metadata[EDITED]
         source = msgspec.convert(edited["source"], Source)
         try:
@@ -196,14 +189,6 @@ def _kept(made: Made) -> Kept:
         stays_away=made.stays_away,
         source_answer=made.source.answer,
     )
-
-
-async def _fault(model: Model, way: Way, proved_on: list[dict[str, Any]]) -> str:
-    try:
-        await prove(model, way, msgspec.convert(proved_on, list[Begun]))
-    except InputError as fault:
-        return str(fault)
-    return ""
 
 
 async def check(model: Model, *, template: str | None = None, **told: Any) -> None:

@@ -8,7 +8,6 @@ from collections import Counter
 from math import nan
 from typing import TYPE_CHECKING, Any, Literal
 
-import anyio
 import msgspec
 import polars as pl
 from inspect_ai import Epochs, Task, task
@@ -22,7 +21,7 @@ from cotdrift.chat_template import ANSWER
 from cotdrift.conversation import CUT_OFF
 from cotdrift.errors import InputError
 from cotdrift.experiment import Asked, Experiment
-from cotdrift.experiments.going_on import TRIED, Begun, Way, cut_to, given, prove, said, way_of
+from cotdrift.experiments.going_on import TRIED, Begun, Proof, cut_to, given, prove, said, way_of
 from cotdrift.experiments.prefix_design import ENVIRONMENTS, MOST, SAMPLES, Chosen, Prefix, Prefixes, levels, make_prefixes, margins_of
 
 if TYPE_CHECKING:
@@ -141,17 +140,11 @@ def go_on(template: str | None, proved_on: list[dict[str, Any]]) -> Solver:
 
     `proved_on` are the prefixes by which that is shown, as plain data.
     """
-    proofs: dict[str, str] = {}
-    one_at_a_time = anyio.Lock()
+    proof = Proof(template, proved_on)
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         model = get_model()
-        way = way_of(model, template)
-        async with one_at_a_time:
-            if way.name not in proofs:
-                proofs[way.name] = await _fault(model, way, proved_on)
-        if proofs[way.name]:
-            raise InputError(proofs[way.name])
+        way = await proof.way(model)
         told = state.metadata[PREFIX]
         begun = msgspec.convert(told["begun"], Begun)
         if told["is_own"]:
@@ -164,14 +157,6 @@ def go_on(template: str | None, proved_on: list[dict[str, Any]]) -> Solver:
         return state
 
     return solve
-
-
-async def _fault(model: Model, way: Way, proved_on: list[dict[str, Any]]) -> str:
-    try:
-        await prove(model, way, msgspec.convert(proved_on, list[Begun]))
-    except InputError as fault:
-        return str(fault)
-    return ""
 
 
 async def check(model: Model, *, template: str | None = None, own: bool = True, **told: Any) -> None:
